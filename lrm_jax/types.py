@@ -1,0 +1,78 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Aliases, the shape-letter legend and the seams (Protocols) of the package.
+
+Shape letters: `B` batch (lanes), `T` segments or query time, `S` sequence
+(problem cells), `L` prefix + S, `D` model width, `F` feed-forward width,
+`N` heads, `H` head width, `V` vocabulary, `P` puzzle-embedding width.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+"""A typed key of `jax.random.key`."""
+Params = Any
+"""A pytree of arrays: everything a model needs to be applied."""
+Problem = Mapping[str, Array]
+"""Arrays with a leading lane axis; puzzles have inputs, labels, puzzle_ids."""
+Carry = TypeVar("Carry")
+
+
+class UserError(Exception):
+    """What the user gave is wrong; the message is one line that says what to do.
+
+    The command line turns it into exit code 2 without a traceback.
+    """
+
+
+class Signals(NamedTuple):
+    """What one step of thought says about itself.
+
+    Attributes:
+      halt: `[B]` float, a logit; above 0 the reasoner would stop.
+      value: `[B]` float in [0, 1], its own estimate of being right.
+      done: `[B]` bool, whether the recipe's own rule has stopped the lane.
+    """
+
+    halt: Array  # [B]
+    value: Array  # [B]
+    done: Array  # [B]
+
+
+class Answer(NamedTuple):
+    """What a reasoner would say now.
+
+    Attributes:
+      ids: `[B, S]` int32 token ids.
+      logits: `[B, S, V]` float.
+      mask: `[B, S]` bool, true where an id is part of the answer.
+    """
+
+    ids: Array  # [B, S]
+    logits: Array  # [B, S, V]
+    mask: Array  # [B, S]
+
+
+class Reasoner(Protocol[Carry]):
+    """A step of thought that can be repeated under a budget.
+
+    Batched, pure and jit-able; keys are `[B]`, one per lane, and are consumed.
+    """
+
+    def start(self, params: Params, problem: Problem, keys: Key) -> Carry:
+        """Return the carry before the first step."""
+        ...
+
+    def think(
+        self, params: Params, carry: Carry, keys: Key
+    ) -> tuple[Carry, Signals]:
+        """Take one step (an ACT segment, a token or a written step)."""
+        ...
+
+    def answer(self, params: Params, carry: Carry) -> Answer:
+        """Return what the reasoner would answer now."""
+        ...
