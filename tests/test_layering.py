@@ -70,7 +70,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
 def _room(name: str) -> str | None:
     """The room of a dotted name, None where the name is not ours."""
     parts = name.split(".")
-    if parts[0] != "lrm_jax":
+    if parts[0] != "lrm_jax" or name == "lrm_jax.__version__":
         return None
     if len(parts) == 1 or not _is_module(parts[1]):
         return "__init__"
