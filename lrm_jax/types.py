@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 Key = jax.Array
@@ -76,3 +77,8 @@ class Reasoner(Protocol[Carry]):
     def answer(self, params: Params, carry: Carry) -> Answer:
         """Return what the reasoner would answer now."""
         ...
+
+
+def at_least_float32(x: Array) -> Array:
+    """Cast to float32, or keep float64: for norms, softmax and losses."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
