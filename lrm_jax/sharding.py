@@ -1,0 +1,243 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One program from laptop to pod: meshes, logical axes, shardings.
+
+Weights and arrays name what their axes mean (`embed`, `batch`, ...); one table
+maps these names to mesh axes. `pjit` is an alias of `jax.jit` today: a sharded
+program is `jax.jit` over arrays with a `NamedSharding`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lrm_jax.types import Array, UserError
+
+MESH_AXES = ("data", "fsdp", "model")
+BATCH_AXES = ("data", "fsdp")
+
+RULES: Mapping[str, str | tuple[str, ...] | None] = {
+    "batch": BATCH_AXES,
+    "seq": None,
+    "embed": "fsdp",
+    "mlp": "model",
+    "heads": "model",
+    "kv_heads": "model",
+    "head_dim": None,
+    "vocab": "model",
+    "layers": None,
+    "puzzle_ids": "fsdp",
+}
+"""Logical axis -> the mesh axis or axes it is split over; None: on every device."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How the devices are laid out; no part of a run's identity.
+
+    Attributes:
+      data: devices along which the batch is split, weights copied; -1: all that
+        the other axes leave.
+      fsdp: devices along which the batch and the weights' width are split.
+      model: devices along which heads, feed-forward and vocabulary are split.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    model: int = 1
+
+
+def mesh_shape(cfg: MeshConfig, n_devices: int) -> tuple[int, int, int]:
+    """Return the size of each of `MESH_AXES`, -1 filled in.
+
+    Raises:
+      UserError: a size that is no size, or more devices than there are.
+    """
+    sizes = {name: getattr(cfg, name) for name in MESH_AXES}
+    for name, size in sizes.items():
+        if size < 1 and size != -1:
+            raise UserError(
+                f"mesh.{name}={size}: expected 1 or more, or -1 for the rest"
+            )
+    open_axes = [name for name, size in sizes.items() if size == -1]
+    if len(open_axes) > 1:
+        raise UserError(f"mesh: only one axis may be -1, got {' and '.join(open_axes)}")
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    for name in open_axes:
+        sizes[name] = max(n_devices // fixed, 1)
+    shape = (sizes["data"], sizes["fsdp"], sizes["model"])
+    if math.prod(shape) > n_devices:
+        raise UserError(
+            f"mesh data={shape[0]} x fsdp={shape[1]} x model={shape[2]} needs "
+            f"{math.prod(shape)} devices; there {_are(n_devices)}"
+        )
+    return shape
+
+
+def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """Return the mesh of a config, over all devices unless some are given.
+
+    Axes are `Auto`: the compiler places what has no constraint (`jax.make_mesh`
+    makes them `Explicit` by default, which Linen's constraints do not accept).
+    """
+    devices = jax.devices() if devices is None else devices
+    shape = mesh_shape(cfg, len(devices))
+    count = math.prod(shape)
+    if count < len(devices) and jax.process_count() > 1:
+        raise UserError(
+            f"mesh uses {count} of {len(devices)} devices; with several processes "
+            "it must use all of them"
+        )
+    return jax.make_mesh(
+        shape,
+        MESH_AXES,
+        devices=devices[:count],
+        axis_types=(AxisType.Auto,) * len(MESH_AXES),
+    )
+
+
+def use_mesh(mesh: Mesh) -> AbstractContextManager[Any]:
+    """Return a context in which `constrain` and `jax.jit` see the mesh."""
+    return jax.set_mesh(mesh)
+
+
+def batch_shards(shape: Mapping[str, int] | Mesh) -> int:
+    """Return into how many parts a batch is split."""
+    sizes = shape.shape if isinstance(shape, Mesh) else shape
+    return math.prod(sizes[name] for name in BATCH_AXES)
+
+
+def check_batch(
+    batch_size: int, mesh: Mesh | Mapping[str, int], what: str = "train.batch_size"
+) -> None:
+    """Refuse a global batch that does not divide over the devices.
+
+    Args:
+      batch_size: lanes over all devices.
+      mesh: a mesh, or the sizes of its axes.
+      what: the config key, for the message.
+    """
+    shards = batch_shards(mesh)
+    if batch_size % shards:
+        below = batch_size - batch_size % shards
+        near = f"{below} or {below + shards}" if below else f"{shards}"
+        raise UserError(
+            f"{what}={batch_size}: must divide over {shards} devices "
+            f"(mesh data x fsdp); the nearest is {near}"
+        )
+
+
+def partition_spec(
+    names: Sequence[str | None],
+    mesh: Mesh | jax.sharding.AbstractMesh,
+    shape: Sequence[int] | None = None,
+    rules: Mapping[str, str | tuple[str, ...] | None] = RULES,
+) -> P:
+    """Return where each axis of an array goes on the mesh.
+
+    A mesh axis serves one axis of an array, the first that names it. With a
+    shape, an axis that does not divide stays whole (a vocabulary of 11 on 2).
+
+    Args:
+      names: logical names, None for an axis that is never split.
+      mesh: what the names are mapped to.
+      shape: of the array, if known.
+      rules: logical name -> mesh axes.
+    """
+    used: set[str] = set()
+    spec: list[Any] = []
+    for i, name in enumerate(names):
+        if name is not None and name not in rules:
+            raise ValueError(f"logical axis {name!r} has no rule; known: {list(rules)}")
+        target = rules[name] if name is not None else None
+        wanted = (target,) if isinstance(target, str) else target or ()
+        axes = tuple(a for a in wanted if a not in used and mesh.shape.get(a, 1) > 1)
+        size = math.prod(mesh.shape[a] for a in axes)
+        if shape is not None and shape[i] % size:
+            axes = ()
+        used.update(axes)
+        spec.append(axes[0] if len(axes) == 1 else axes or None)
+    return P(*spec)
+
+
+def tree_shardings(mesh: Mesh, arrays: Any, logical_axes: Any) -> Any:
+    """Return a tree of `NamedSharding` like `arrays`.
+
+    Args:
+      mesh: where the arrays will live.
+      arrays: pytree of arrays or `jax.ShapeDtypeStruct`.
+      logical_axes: the same tree with a tuple of names in place of each array;
+        None may stand for a whole subtree that every device holds.
+    """
+
+    def one(names: tuple[str | None, ...] | None, part: Any) -> Any:
+        if names is None:
+            return jax.tree.map(lambda _: NamedSharding(mesh, P()), part)
+        if len(names) != part.ndim:
+            raise ValueError(f"axes {names} name an array of shape {part.shape}")
+        return NamedSharding(mesh, partition_spec(names, mesh, part.shape))
+
+    return jax.tree.map(one, logical_axes, arrays, is_leaf=_is_axes)
+
+
+def batch_shardings(mesh: Mesh, batch: Any) -> Any:
+    """Return shardings that split every array's leading axis over the batch axes."""
+    spec = lambda x: partition_spec(("batch", *[None] * (x.ndim - 1)), mesh)
+    return jax.tree.map(lambda x: NamedSharding(mesh, spec(x)), batch)
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """Place whole host arrays on the mesh; every process holds the same ones.
+
+    Data is a pure function of (seed, step), so each process makes the global
+    batch and keeps its own devices' part.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+
+    def one(array: Any, sharding: NamedSharding) -> Array:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(
+            array.shape, sharding, lambda index: array[index]
+        )
+
+    return jax.tree.map(one, tree, shardings)
+
+
+def replicated(mesh: Mesh, tree: Any) -> Any:
+    """Return shardings that put every array whole on every device."""
+    return jax.tree.map(lambda _: NamedSharding(mesh, P()), tree)
+
+
+def constrain(x: Array, *names: str | None) -> Array:
+    """Tell the compiler how `x` lies on the mesh in use; no mesh, no effect.
+
+    Args:
+      x: an array inside `jax.jit`.
+      *names: one logical name (or None) an axis.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    if len(names) != x.ndim:
+        raise ValueError(f"axes {names} name an array of shape {x.shape}")
+    spec = partition_spec(names, mesh, x.shape)
+    return jax.lax.with_sharding_constraint(x, spec)
+
+
+def _is_axes(node: Any) -> bool:
+    return node is None or (
+        isinstance(node, tuple)
+        and all(name is None or isinstance(name, str) for name in node)
+    )
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count}"

@@ -1,0 +1,157 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Meshes, logical axes and shardings on eight CPU devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from lrm_jax import sharding
+from lrm_jax.sharding import MeshConfig
+from lrm_jax.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("cfg", "devices", "shape"),
+    [
+        (MeshConfig(), 8, (8, 1, 1)),
+        (MeshConfig(), 1, (1, 1, 1)),
+        (MeshConfig(data=2, fsdp=2, model=2), 8, (2, 2, 2)),
+        (MeshConfig(data=-1, fsdp=2, model=2), 8, (2, 2, 2)),
+        (MeshConfig(data=1, fsdp=-1), 8, (1, 8, 1)),
+        (MeshConfig(data=2), 8, (2, 1, 1)),
+        (MeshConfig(model=3), 8, (2, 1, 3)),
+    ],
+)
+def test_mesh_shape(cfg, devices, shape):
+    assert sharding.mesh_shape(cfg, devices) == shape
+
+
+@pytest.mark.parametrize(
+    ("cfg", "devices", "message"),
+    [
+        (
+            MeshConfig(data=4, fsdp=2, model=2),
+            8,
+            "mesh data=4 x fsdp=2 x model=2 needs 16 devices; there are 8",
+        ),
+        (
+            MeshConfig(fsdp=2),
+            1,
+            "mesh data=1 x fsdp=2 x model=1 needs 2 devices; there is 1",
+        ),
+        (MeshConfig(data=0), 8, "mesh.data=0: expected 1 or more, or -1 for the rest"),
+        (
+            MeshConfig(data=-1, model=-1),
+            8,
+            "mesh: only one axis may be -1, got data and model",
+        ),
+    ],
+)
+def test_a_mesh_that_cannot_be(cfg, devices, message):
+    with pytest.raises(UserError) as excinfo:
+        sharding.mesh_shape(cfg, devices)
+    assert str(excinfo.value) == message
+
+
+def test_make_mesh_has_auto_axes_and_may_use_some_devices():
+    mesh = sharding.make_mesh(MeshConfig(data=2, model=2))
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 1, "model": 2}
+    assert mesh.axis_types == (AxisType.Auto,) * 3
+    assert mesh.size == 4
+
+
+def test_batch_must_divide_over_the_devices():
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=3))
+    assert sharding.batch_shards(mesh) == 6
+    sharding.check_batch(12, mesh)
+    with pytest.raises(UserError) as excinfo:
+        sharding.check_batch(16, mesh)
+    assert str(excinfo.value) == (
+        "train.batch_size=16: must divide over 6 devices (mesh data x fsdp); "
+        "the nearest is 12 or 18"
+    )
+    with pytest.raises(UserError, match="eval.batch_size=2.* the nearest is 6$"):
+        sharding.check_batch(2, {"data": 6, "fsdp": 1}, "eval.batch_size")
+
+
+def test_partition_spec_uses_a_mesh_axis_once_and_only_where_it_divides():
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2))
+    spec = lambda *names, shape=None: sharding.partition_spec(names, mesh, shape)
+    assert spec("batch", "seq", "embed") == P(("data", "fsdp"), None, None)
+    assert spec("embed", "mlp") == P("fsdp", "model")
+    assert spec("heads", "mlp") == P("model", None)
+    assert spec(None, "embed") == P(None, "fsdp")
+    assert spec("vocab", "embed", shape=(11, 8)) == P(None, "fsdp")
+    assert spec("vocab", "embed", shape=(12, 8)) == P("model", "fsdp")
+    with pytest.raises(ValueError, match="'embd' has no rule"):
+        spec("embd")
+    line = sharding.make_mesh(MeshConfig(data=8))
+    assert sharding.partition_spec(("batch", "embed"), line) == P("data", None)
+
+
+def test_tree_shardings_follow_the_names():
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2))
+    arrays = {
+        "kernel": jnp.zeros((4, 6)),
+        "bias": jnp.zeros((6,)),
+        "scale": jnp.zeros(()),
+        "rest": [jnp.zeros((2,)), jnp.zeros((3, 3))],
+    }
+    names = {"kernel": ("embed", "mlp"), "bias": ("mlp",), "scale": (), "rest": None}
+    found = sharding.tree_shardings(mesh, arrays, names)
+    specs = jax.tree.map(lambda s: s.spec, found)
+    assert specs == {
+        "kernel": P("fsdp", "model"),
+        "bias": P("model"),
+        "scale": P(),
+        "rest": [P(), P()],
+    }
+    placed = sharding.put(arrays, found)
+    assert placed["kernel"].addressable_shards[0].data.shape == (2, 3)
+    wrong = {"kernel": ("mlp",)}
+    with pytest.raises(ValueError, match="name an array of shape"):
+        sharding.tree_shardings(mesh, {"kernel": arrays["kernel"]}, wrong)
+
+
+def test_a_sharded_program_computes_what_one_device_does():
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2))
+    rng = np.random.default_rng(0)
+    batch = {"x": rng.normal(size=(8, 4)).astype(np.float32)}
+    weight = rng.normal(size=(4, 6)).astype(np.float32)
+
+    def loss(weight, batch):
+        hidden = sharding.constrain(batch["x"] @ weight, "batch", "mlp")
+        return jnp.sum(jnp.tanh(hidden) ** 2)
+
+    plain = loss(jnp.asarray(weight), jax.tree.map(jnp.asarray, batch))
+    placed_batch = sharding.put(batch, sharding.batch_shardings(mesh, batch))
+    shardings = sharding.tree_shardings(mesh, {"w": weight}, {"w": ("embed", "mlp")})
+    placed = sharding.put({"w": weight}, shardings)
+    with sharding.use_mesh(mesh):
+        value, grad = jax.jit(jax.value_and_grad(loss))(placed["w"], placed_batch)
+        lowered = jax.jit(loss).lower(placed["w"], placed_batch)
+    np.testing.assert_allclose(value, plain, rtol=1e-6)
+    np.testing.assert_allclose(
+        grad, jax.grad(loss)(jnp.asarray(weight), batch), rtol=1e-5, atol=1e-6
+    )
+    assert "sharding_constraint" in lowered.as_text() or "Sharding" in lowered.as_text()
+
+
+def test_constrain_checks_its_names_and_is_nothing_without_a_mesh():
+    x = jnp.ones((4, 2))
+    assert sharding.constrain(x, "batch", "embed") is x
+    mesh = sharding.make_mesh(MeshConfig(data=2))
+    with sharding.use_mesh(mesh), pytest.raises(ValueError, match="name an array"):
+        jax.jit(lambda a: sharding.constrain(a, "batch"))(x)
+
+
+def test_replicated_puts_all_on_every_device():
+    mesh = sharding.make_mesh(MeshConfig(data=4))
+    tree = {"a": np.arange(3)}
+    placed = sharding.put(tree, sharding.replicated(mesh, tree))
+    assert placed["a"].sharding.is_fully_replicated
+    assert len(placed["a"].addressable_shards) == 4
