@@ -74,7 +74,7 @@ def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     pattern = os.environ.get("LRM_NO_SKIP")
     if not (pattern and report.skipped and isinstance(report.longrepr, tuple)):
         return
-    if re.search(pattern, report.longrepr[2]):
+    if re.search(pattern, report.longrepr[2], re.IGNORECASE):
         _forbidden_skips.append(f"{report.nodeid}: {report.longrepr[2]}")
 
 
