@@ -1,0 +1,26 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Machine-code compilation of the puzzle kernels (numba), cached between runs.
+
+Imported only by the kernel files, which are imported only when a puzzle is made
+or solved, so that `import lrm_jax` stays fast.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile on first call; keep the result beside the file or in the user cache.
+
+    Numba looks for a folder it may write (NUMBA_CACHE_DIR, the package, the
+    user's cache); on a read-only machine it has none and compiles every time.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        return numba.njit(nogil=True)(function)
