@@ -27,6 +27,9 @@ from lrm_jax.models.layers import (
 )
 from lrm_jax.types import Array, Key, Params, at_least_float32
 
+SQRT_HALF = 0.707106781
+"""As many digits as the references write: float64 parity needs the same."""
+
 Q_BIAS = -5.0
 """Initial bias of both halting logits: start by going on."""
 
@@ -245,7 +248,7 @@ class LatentModule(nn.Module):
             x = jnp.concatenate([prefix, x], axis=1)
         positions = self._positions()
         if positions is not None:
-            x = math.sqrt(0.5) * (x + positions[None])
+            x = SQRT_HALF * (x + positions[None])
         return math.sqrt(cfg.d_model) * x
 
     def _positions(self) -> Array | None:

@@ -196,7 +196,7 @@ def segment_loss(
 
     metrics = SegmentMetrics(
         count=total(counted),
-        accuracy=total(masked_mean(right, labelled, -1)),
+        accuracy=total(masked_mean(right.astype(dtype), labelled, -1)),
         exact_accuracy=total(exact),
         q_halt_accuracy=total((output.q_halt_logits >= 0) == exact),
         steps=total(carry.steps),
