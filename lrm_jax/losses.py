@@ -8,12 +8,14 @@ repositories evaluate it in float64; here it is written so that float32 is safe.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from lrm_jax.types import Array, at_least_float32
+from lrm_jax.config import resolve
+from lrm_jax.types import Array, UserError, at_least_float32
 
 IGNORE_LABEL = -100
 """Label of a cell that is not supervised."""
@@ -110,3 +112,15 @@ def binary_cross_entropy(logits: Array, targets: Array) -> Array:
     x = at_least_float32(logits)
     targets = targets.astype(x.dtype)
     return -(targets * jax.nn.log_sigmoid(x) + (1 - targets) * jax.nn.log_sigmoid(-x))
+
+
+def make_token_loss(cfg: LossConfig) -> TokenLossFn:
+    """Return the token loss that a config names."""
+    named = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy}
+    if cfg.kind in named:
+        return partial(named[cfg.kind], label_smoothing=cfg.label_smoothing)
+    if ":" in cfg.kind:
+        return resolve(cfg.kind)
+    raise UserError(
+        f"loss.kind={cfg.kind!r}: expected stablemax, softmax or package.module:name"
+    )

@@ -151,8 +151,23 @@ class Attention(nn.Module):
 
 
 def attend(q: Array, k: Array, v: Array) -> Array:
-    """Return softmax(q k^T / sqrt(H)) v, all `[B, L, N, H]`; softmax in float32."""
-    scale = 1 / math.sqrt(q.shape[-1])
-    scores = jnp.einsum("btnh,bsnh->bnts", q * scale, k)
-    weights = jax.nn.softmax(at_least_float32(scores), axis=-1).astype(q.dtype)
-    return jnp.einsum("bnts,bsnh->btnh", weights, v)
+    """Return softmax(q k^T / sqrt(H)) v, all `[B, L, N, H]`; softmax in float32.
+
+    Heads are folded into the batch by hand and the weights are normalised after
+    the second product (`[L, H]` divisions, not `[L, L]`): on a CPU this is several
+    times faster than the einsum over `[B, L, N, H]`.
+    """
+    batch, length, heads, head_dim = q.shape
+
+    def fold(x: Array) -> Array:
+        return x.transpose(0, 2, 1, 3).reshape(batch * heads, length, head_dim)
+
+    scale = 1 / math.sqrt(head_dim)
+    q, k, v = fold(q * scale), fold(k), fold(v)
+    scores = at_least_float32(jnp.einsum("nth,nsh->nts", q, k))
+    top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+    weights = jnp.exp(scores - top)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    out = jnp.einsum("nts,nsh->nth", weights.astype(v.dtype), v) / total
+    out = out.astype(v.dtype).reshape(batch, heads, length, head_dim)
+    return out.transpose(0, 2, 1, 3)

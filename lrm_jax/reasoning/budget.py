@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
+from lrm_jax.reasoning.lanes import select_lanes
 from lrm_jax.types import (
     Answer,
     Array,
@@ -171,19 +172,6 @@ def lane_keys(key: Key, indices: Array) -> Key:
 def step_keys(keys: Key, steps: Array) -> Key:
     """Return the keys `[B]` of step `steps` `[B]`; 0 is `start`, 1 the first step."""
     return jax.vmap(jax.random.fold_in)(keys, steps)
-
-
-def select_lanes(mask: Array, on_true: Any, on_false: Any) -> Any:
-    """Return `on_true` where `mask` `[B]` holds, lane by lane, in every leaf."""
-
-    def select(a: Array, b: Array) -> Array:
-        if a.ndim == 0 or a.shape[0] != mask.shape[0]:
-            raise ValueError(
-                f"carry leaf of shape {a.shape} has no lane axis of {mask.shape[0]}"
-            )
-        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(select, on_true, on_false)
 
 
 class Thought(NamedTuple):

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax.config import resolve
-from lrm_jax.types import Array, Key, Problem
+from lrm_jax.reasoning.lanes import select_lanes
+from lrm_jax.types import Array, Key, Params, Problem
 
 HaltFn = Callable[[Array, Array], Array]
 """`(q_halt_logits [B], q_continue_logits [B]) -> wants to halt [B] bool`."""
@@ -79,16 +80,7 @@ def empty_carry(problem: Problem, state_shape: tuple[int, int], dtype: str) -> A
     )
 
 
-def select_lanes(mask: Array, where_true: chex.ArrayTree, where_false: chex.ArrayTree):
-    """Choose whole lanes of two pytrees by a `[B]` mask."""
-
-    def pick(a: Array, b: Array) -> Array:
-        return jnp.where(mask.reshape((-1,) + (1,) * (b.ndim - 1)), a, b)
-
-    return jax.tree.map(pick, where_true, where_false)
-
-
-def refill(carry: ActCarry, problem: Problem, z_h: Array, z_l: Array) -> ActCarry:
+def refill(carry: ActCarry, problem: Problem, fixed: Params) -> ActCarry:
     """Put the offered problem into halted lanes; others keep theirs.
 
     The offer of a lane that goes on is dropped, as in the references.
@@ -96,16 +88,15 @@ def refill(carry: ActCarry, problem: Problem, z_h: Array, z_l: Array) -> ActCarr
     Args:
       carry: as the previous segment left it.
       problem: `[B, ...]` one offer a lane.
-      z_h: `[D]` initial high state.
-      z_l: `[D]` initial low state.
+      fixed: the initial states `z_h_init` and `z_l_init`, `[D]` each.
     """
 
     def start(z: Array, like: Array) -> Array:
         return jnp.broadcast_to(z.astype(like.dtype)[None, None], like.shape)
 
     fresh = ActCarry(
-        z_h=start(z_h, carry.z_h),
-        z_l=start(z_l, carry.z_l),
+        z_h=start(fixed["z_h_init"], carry.z_h),
+        z_l=start(fixed["z_l_init"], carry.z_l),
         steps=jnp.zeros_like(carry.steps),
         halted=carry.halted,
         data=dict(problem),

@@ -18,8 +18,18 @@ from lrm_jax.reasoning.cycles import GradDepth, LatentState, recur
 from lrm_jax.types import Array, Params
 
 
-class CycleConfig(Protocol):
-    """What the recurrence reads of a core's config."""
+class CoreConfig(Protocol):
+    """What reasoning reads of a core's config."""
+
+    @property
+    def total_len(self) -> int:
+        """Positions in all, `L`."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Of activations and states."""
+        ...
 
     @property
     def h_cycles(self) -> int:
@@ -41,7 +51,7 @@ class CoreFns(Protocol):
     """The pure functions of a latent core; `models/latent.py` has them."""
 
     @property
-    def cfg(self) -> CycleConfig:
+    def cfg(self) -> CoreConfig:
         """The config."""
         ...
 
