@@ -18,66 +18,59 @@ def next_random(state):
 
 
 @kernel
-def distances(wall, start, side, dist, queue):
+def near_cell(cell, k, side):
+    """Return the k-th near cell (down, left, right, up), or -1 off the board."""
+    row = cell // side
+    column = cell - row * side
+    if k == 0:
+        return cell + side if row < side - 1 else -1
+    if k == 1:
+        return cell - 1 if column > 0 else -1
+    if k == 2:
+        return cell + 1 if column < side - 1 else -1
+    return cell - side if row > 0 else -1
+
+
+@kernel
+def distances(wall, start, side, dist, parent, queue):
     """Fill steps from `start` to each cell (-1: not reached); return cells reached.
 
-    `queue[:reached]` is left in order of distance.
+    `queue[:reached]` is left in order of distance, `parent` with the cell each was
+    first reached from.
     """
     dist[:] = -1
     dist[start] = 0
+    parent[start] = -1
     queue[0] = start
     head = 0
     tail = 1
     while head < tail:
         cell = queue[head]
         head += 1
-        row = cell // side
-        column = cell - row * side
         for k in range(4):
-            if k == 0:
-                inside, near = row > 0, cell - side
-            elif k == 1:
-                inside, near = column > 0, cell - 1
-            elif k == 2:
-                inside, near = column < side - 1, cell + 1
-            else:
-                inside, near = row < side - 1, cell + side
-            if inside and not wall[near] and dist[near] < 0:
+            near = near_cell(cell, k, side)
+            if near >= 0 and not wall[near] and dist[near] < 0:
                 dist[near] = dist[cell] + 1
+                parent[near] = cell
                 queue[tail] = near
                 tail += 1
     return tail
 
 
 @kernel
-def trace(dist, goal, side, path):
-    """Mark a shortest path back from the goal; return whether it is the only one.
-
-    Each step goes to the first near cell (up, left, right, down) that is closer.
-    """
-    path[:] = False
+def is_lone_path(dist, parent, goal, side):
+    """Whether the path back from the goal is the only shortest one."""
     cell = goal
-    path[cell] = True
-    only = True
-    while dist[cell] > 0:
-        row = cell // side
-        column = cell - row * side
-        closer = dist[cell] - 1
-        step = 0
-        if row < side - 1 and dist[cell + side] == closer:
-            step = side
-        if column < side - 1 and dist[cell + 1] == closer:
-            only = only and step == 0
-            step = 1
-        if column > 0 and dist[cell - 1] == closer:
-            only = only and step == 0
-            step = -1
-        if row > 0 and dist[cell - side] == closer:
-            only = only and step == 0
-            step = -side
-        cell += step
-        path[cell] = True
-    return only
+    while parent[cell] >= 0:
+        closer = 0
+        for k in range(4):
+            near = near_cell(cell, k, side)
+            if near >= 0 and dist[near] == dist[cell] - 1:
+                closer += 1
+        if closer > 1:
+            return False
+        cell = parent[cell]
+    return True
 
 
 @kernel
@@ -87,12 +80,16 @@ def solve_all(walls, starts, goals, side):
     paths = np.zeros((n, cells), np.bool_)
     steps = np.zeros(n, np.int64)
     dist = np.zeros(cells, np.int64)
+    parent = np.zeros(cells, np.int64)
     queue = np.zeros(cells, np.int64)
     for p in range(n):
-        distances(walls[p], starts[p], side, dist, queue)
+        distances(walls[p], starts[p], side, dist, parent, queue)
         steps[p] = dist[goals[p]]
         if steps[p] >= 0:
-            trace(dist, goals[p], side, paths[p])
+            cell = goals[p]
+            while cell >= 0:
+                paths[p, cell] = True
+                cell = parent[cell]
     return paths, steps
 
 
@@ -106,8 +103,8 @@ def generate_one(wall, state, side, min_steps, low, high, enough, attempts):
     (-1, -1) after `attempts` boards.
     """
     cells = side * side
-    path = np.zeros(cells, np.bool_)
     dist = np.zeros(cells, np.int64)
+    parent = np.zeros(cells, np.int64)
     queue = np.zeros(cells, np.int64)
     for _ in range(attempts):
         chance = low + (high - low) * next_random(state) / 4294967296.0
@@ -117,23 +114,24 @@ def generate_one(wall, state, side, min_steps, low, high, enough, attempts):
         start = next_random(state) % cells
         if wall[start]:
             continue
-        reached = distances(wall, start, side, dist, queue)
+        reached = distances(wall, start, side, dist, parent, queue)
         if reached <= min_steps:
             continue
-        reached = distances(wall, queue[reached - 1], side, dist, queue)
+        end = queue[reached - 1]
+        reached = distances(wall, end, side, dist, parent, queue)
         if dist[queue[reached - 1]] < min_steps:
             continue
         for _ in range(16):
             start = next_random(state) % cells
             if wall[start]:
                 continue
-            reached = distances(wall, start, side, dist, queue)
+            reached = distances(wall, start, side, dist, parent, queue)
             far = 0
             while far < reached and dist[queue[reached - 1 - far]] >= min_steps:
                 far += 1
             if far > next_random(state) % enough:
                 goal = queue[reached - 1 - next_random(state) % far]
-                if not trace(dist, goal, side, path):
+                if not is_lone_path(dist, parent, goal, side):
                     return start, goal
     return -1, -1
 
