@@ -90,9 +90,7 @@ def stablemax_cross_entropy(
     logits: Array, labels: Array, *, label_smoothing: float = 0.0
 ) -> Array:
     """Return the stablemax cross-entropy per token in nats, `[...]`."""
-    return cross_entropy(
-        log_stablemax(logits), labels, label_smoothing=label_smoothing
-    )
+    return cross_entropy(log_stablemax(logits), labels, label_smoothing=label_smoothing)
 
 
 def softmax_cross_entropy(

@@ -338,9 +338,7 @@ class LatentCore:
             axes["puzzle_table"] = ("puzzle_ids", None)
         return axes
 
-    def embed(
-        self, weights: Params, inputs: Array, puzzle_rows: Array | None
-    ) -> Array:
+    def embed(self, weights: Params, inputs: Array, puzzle_rows: Array | None) -> Array:
         """Return the input embedding.
 
         Args:

@@ -230,9 +230,8 @@ def _step(
     if early_stop is None:
         return state._replace(carry=carry, steps=state.steps + 1), signals
     active = ~state.halted
-    carry, signals = select_lanes(
-        active, (carry, signals), (state.carry, state.signals)
-    )
+    before: Any = (state.carry, state.signals)
+    carry, signals = select_lanes(active, (carry, signals), before)
     halted = state.halted | stops(signals, early_stop)
     return _LoopState(carry, signals, state.steps + active, halted), signals
 

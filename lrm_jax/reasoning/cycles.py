@@ -11,7 +11,6 @@ same with one shared module). Only the last calls carry gradient.
 from typing import Literal, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 
 from lrm_jax.types import Array, Params
 
@@ -122,5 +121,3 @@ def recur(
         differentiated, state, None, length=whole, unroll=max(whole, 1) if unroll else 1
     )
     return state
-
-
