@@ -223,13 +223,3 @@ def test_scan_equals_python_loop():
 def test_no_steps_is_an_empty_thought():
     thought = think("think_for", LIMITS, keys_for(range(4)), max_steps=0)
     np.testing.assert_array_equal(thought.steps, [0, 0, 0, 0])
-
-
-def test_select_lanes_by_hand_and_refuses_a_leaf_without_lanes():
-    mask = jnp.array([True, False])
-    out = budget_lib.select_lanes(
-        mask, {"a": jnp.ones((2, 3))}, {"a": jnp.zeros((2, 3))}
-    )
-    np.testing.assert_array_equal(out["a"], [[1, 1, 1], [0, 0, 0]])
-    with pytest.raises(ValueError, match="no lane axis of 2"):
-        budget_lib.select_lanes(mask, jnp.ones(3), jnp.zeros(3))

@@ -1,0 +1,130 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Judges of an answer: pure, batched, jit-able, and hashable by their fields.
+
+A judge takes the answer's token ids `[B, S]` and the problem, and says which lanes
+are right. Token ids are those of the published data sets (sudoku: blank 1, digit d
+is d + 1; maze: `# SGo` are 1 to 5).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrm_jax.types import Array, Problem
+
+Judge = Callable[[Array, Problem], Array]
+"""`(ids [B, S], problem) -> right [B] bool`."""
+
+IGNORED = -100
+"""The label of a cell that is not supervised."""
+
+
+def cells_right(ids: Array, problem: Problem) -> tuple[Array, Array]:
+    """Return `[B]` labelled cells that are right, and `[B]` labelled cells."""
+    labelled = problem["labels"] != IGNORED  # [B, S]
+    right = labelled & (ids == problem["labels"])
+    return right.sum(-1, dtype=jnp.int32), labelled.sum(-1, dtype=jnp.int32)
+
+
+def exact_match(ids: Array, problem: Problem) -> Array:
+    """Right where every labelled cell is; a problem without labels is not."""
+    right, labelled = cells_right(ids, problem)
+    return (right == labelled) & (labelled > 0)
+
+
+@dataclass(frozen=True)
+class SudokuJudge:
+    """Right where the grid is valid and keeps the givens, whatever the label says.
+
+    Attributes:
+      box_rows: rows of a box.
+      box_cols: columns of a box; the side is box_rows · box_cols.
+    """
+
+    box_rows: int = 3
+    box_cols: int = 3
+
+    def __call__(self, ids: Array, problem: Problem) -> Array:
+        """Return `[B]` bool."""
+        side = self.box_rows * self.box_cols
+        digits = ids - 1  # [B, S], 1 .. side where filled
+        units = digits[:, self._units()]  # [B, 3 · side, side]
+        want = jnp.arange(1, side + 1)[None, None]
+        complete = (jnp.sort(units, axis=-1) == want).all((-1, -2))
+        given = problem["inputs"] > 1
+        return complete & (~given | (ids == problem["inputs"])).all(-1)
+
+    def _units(self) -> np.ndarray:
+        """Cells of each row, column and box, `[3 · side, side]`."""
+        side = self.box_rows * self.box_cols
+        grid = np.arange(side * side).reshape(side, side)
+        bands, stacks = side // self.box_rows, side // self.box_cols
+        boxes = grid.reshape(bands, self.box_rows, stacks, self.box_cols)
+        boxes = boxes.transpose(0, 2, 1, 3).reshape(side, side)
+        return np.concatenate([grid, grid.T, boxes])
+
+
+WALL, FREE, START, GOAL, PATH = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True)
+class MazeJudge:
+    """Right where the marked cells are one shortest path from start to goal.
+
+    Any shortest path counts; the path is the cells answered `o`, and nothing else
+    of the answer is looked at.
+
+    Attributes:
+      rows: of the maze.
+      cols: of the maze.
+    """
+
+    rows: int
+    cols: int
+
+    def __call__(self, ids: Array, problem: Problem) -> Array:
+        """Return `[B]` bool."""
+        shape = (-1, self.rows, self.cols)
+        maze = problem["inputs"].reshape(shape)
+        path = ids.reshape(shape) == PATH
+        start, goal = maze == START, maze == GOAL
+        shortest = _distance(maze != WALL, start, goal)  # [B]
+        along = _distance(path | start | goal, start, goal)
+        on_free_cells = (~path | (maze == FREE)).all((1, 2))
+        marked = path.sum((1, 2), dtype=jnp.int32)
+        # Connected with shortest - 1 cells: every one of them lies on the path.
+        return (
+            on_free_cells
+            & (shortest > 0)
+            & (along == shortest)
+            & (marked == shortest - 1)
+        )
+
+
+def _distance(passable: Array, start: Array, goal: Array) -> Array:
+    """Return `[B]` moves from start to goal over passable cells; -1 without a way.
+
+    All grids flood together, one ring an iteration, until none grows any more.
+    """
+
+    def grow(reached: Array) -> Array:
+        padded = jnp.pad(reached, ((0, 0), (1, 1), (1, 1)))
+        up, down = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
+        left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
+        return reached | (passable & (up | down | left | right))
+
+    def body(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        moves, reached, distance, _ = state
+        grown = grow(reached)
+        arrived = (grown & goal).any((1, 2)) & (distance < 0)
+        distance = jnp.where(arrived, moves + 1, distance)
+        growing = ((grown != reached).any((1, 2)) & (distance < 0)).any()
+        return moves + 1, grown, distance, growing
+
+    unknown = jnp.full(start.shape[0], -1, jnp.int32)
+    state = (jnp.int32(0), start & passable, unknown, jnp.array(True))
+    return jax.lax.while_loop(lambda s: s[3], body, state)[2]
