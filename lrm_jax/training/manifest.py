@@ -1,0 +1,108 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What makes a folder a complete checkpoint: a sealed list of its files.
+
+`manifest.json` is written last, so a step without one was never finished. It
+holds the size and sha256 of every file, and a seal over itself. Orbax alone
+restores flipped bits silently, so every restore checks all of it first.
+"""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lrm_jax.training import files
+from lrm_jax.types import UserError
+
+NAME = "manifest.json"
+FORMAT = 1
+
+_THREADS = 4
+
+
+def write(folder: files.Path, body: dict[str, Any]) -> None:
+    """Hash everything in `folder`, put it on the disk, then close the list."""
+    paths = [path for path in files.files_under(folder) if path.name != NAME]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = pool.map(lambda path: files.sha256_file(path, sync=True), paths)
+        listed = {
+            path.relative_to(folder).as_posix(): {"bytes": size, "sha256": digest}
+            for path, (size, digest) in zip(paths, digests, strict=True)
+        }
+    for inner in {path.parent for path in paths}:
+        files.sync_folder(inner)
+    files.write_atomic(folder / NAME, _sealed({**body, "files": listed}))
+
+
+def exists(folder: files.Path) -> bool:
+    """Whether the checkpoint in `folder` was finished."""
+    return (folder / NAME).exists()
+
+
+def read(folder: files.Path) -> dict[str, Any]:
+    """Return the manifest's body.
+
+    Raises:
+      ValueError: it is missing, damaged, or of another format; one line.
+    """
+    try:
+        text = (folder / NAME).read_bytes().decode("utf-8")
+        body = json.loads(text)
+    except FileNotFoundError:
+        raise ValueError("half-written: it has no manifest") from None
+    except (OSError, ValueError):
+        raise ValueError(f"{NAME} is damaged") from None
+    if not isinstance(body, dict) or body.pop("seal", None) is None:
+        raise ValueError(f"{NAME} is not one of this program's")
+    # Byte for byte: a flipped bit that JSON would forgive is damage as well.
+    if text != _sealed(body):
+        raise ValueError(f"{NAME} is damaged")
+    if body.get("format") != FORMAT:
+        raise ValueError(
+            f"{NAME} has format {body.get('format')!r}; this program reads {FORMAT}"
+        )
+    return body
+
+
+def problems(folder: files.Path) -> list[str]:
+    """Check every listed file; one line for each thing that is wrong."""
+    try:
+        listed = read(folder)["files"]
+    except ValueError as error:
+        return [str(error)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda name: _file_problem(folder, name, listed[name]), listed)
+        return [problem for problem in found if problem]
+
+
+def source_hash(folder: files.Path) -> str:
+    """One digest that stands for the whole checkpoint."""
+    return files.sha256_file(folder / NAME)[1]
+
+
+def read_extra(folder: files.Path) -> dict[str, Any]:
+    """Return what was saved beside the arrays."""
+    try:
+        return json.loads((folder / "extra.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"checkpoint {folder}: extra.json: {error}") from error
+
+
+def _file_problem(folder: files.Path, name: str, entry: dict[str, Any]) -> str:
+    try:
+        size, digest = files.sha256_file(folder / name)
+    except OSError as error:
+        return f"{name}: {error.strerror or error}"
+    if size != entry["bytes"]:
+        return f"{name} has {size} bytes, {entry['bytes']} were written"
+    return "" if digest == entry["sha256"] else f"{name} is damaged (sha256 differs)"
+
+
+def _sealed(body: dict[str, Any]) -> str:
+    seal = hashlib.sha256(_canonical(body).encode()).hexdigest()
+    return _canonical({**body, "seal": seal})
+
+
+def _canonical(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True, indent=1, allow_nan=False)

@@ -1,0 +1,147 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Pytrees as named arrays: what a checkpoint's `state/` holds, through Orbax.
+
+A leaf's name is its path (`params/weights/lm_head/kernel`), whatever classes
+the tree is made of; typed keys are saved as their data.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrm_jax.training import files
+from lrm_jax.types import UserError
+
+STATE = "state"
+Name = tuple[str, ...]
+
+
+def restore_tree(path: files.Path, body: dict[str, Any], abstract: Any) -> Any:
+    """Read the arrays that `abstract` names, as it wants them placed.
+
+    Args:
+      path: a checkpoint's folder, already checked.
+      body: its manifest, `leaves` cut to the part that must be in `abstract`.
+      abstract: pytree like the saved one.
+    """
+    wanted = named_leaves(abstract)
+    _refuse_mismatch(path, body["leaves"], wanted)
+    restored = read_arrays(path, {name: _sharding(x) for name, x in wanted.items()})
+    leaves = [
+        _data_to_key(restored[name], body["leaves"]["/".join(name)]) for name in wanted
+    ]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def read_arrays(
+    path: files.Path, shardings: Mapping[Name, Any]
+) -> dict[Name, jax.Array]:
+    """Read the named arrays; where the sharding is None, to the default device."""
+    ocp = orbax()
+
+    def how(sharding: Any) -> Any:
+        if sharding is None:
+            return ocp.RestoreArgs(restore_type=np.ndarray)
+        return ocp.ArrayRestoreArgs(sharding=sharding)
+
+    item = nest(dict.fromkeys(shardings, 0))
+    args = nest({name: how(sharding) for name, sharding in shardings.items()})
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        tree = reader.restore(
+            path / STATE,
+            args=ocp.args.PyTreeRestore(
+                item=item, restore_args=args, partial_restore=True
+            ),
+        )
+    return {
+        name: jnp.array(leaf) if isinstance(leaf, np.ndarray) else leaf
+        for name, leaf in named_leaves(tree).items()
+    }
+
+
+def orbax() -> Any:
+    """Import Orbax at first use (1.3 s), without its tracebacks on the console."""
+    import orbax.checkpoint as ocp
+
+    logger = logging.getLogger("absl")
+    if _no_orbax_records not in logger.filters:
+        logger.addFilter(_no_orbax_records)
+    return ocp
+
+
+def _no_orbax_records(record: logging.LogRecord) -> bool:
+    """What goes wrong in Orbax is raised by us, in one line."""
+    return "orbax" not in record.pathname
+
+
+def named_leaves(tree: Any) -> dict[Name, Any]:
+    """Leaves by the names on their path; empty nodes leave nothing."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    keystr = jax.tree_util.keystr
+    named = {tuple(keystr((k,), simple=True) for k in path): x for path, x in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("two leaves of the state have the same name")
+    return named
+
+
+def nest(named: Mapping[Name, Any]) -> dict[str, Any]:
+    """Nested dicts from leaves by their path of names."""
+    tree: dict[str, Any] = {}
+    for name, leaf in named.items():
+        node = tree
+        for part in name[:-1]:
+            node = node.setdefault(part, {})
+        node[name[-1]] = leaf
+    return tree
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def describe(leaf: Any) -> dict[str, Any]:
+    """Shape, type and, of a key, the implementation."""
+    entry = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+    if _is_key(leaf):
+        entry["key_impl"] = str(jax.random.key_impl(leaf))
+    return entry
+
+
+def key_to_data(leaf: Any) -> Any:
+    """What of a leaf is saved: a key's data, all else as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _data_to_key(leaf: jax.Array, entry: Mapping[str, Any]) -> jax.Array:
+    if "key_impl" not in entry:
+        return leaf
+    return jax.random.wrap_key_data(leaf, impl=entry["key_impl"])
+
+
+def _sharding(leaf: Any) -> Any:
+    return getattr(leaf, "sharding", None)
+
+
+def _refuse_mismatch(
+    path: files.Path, saved: Mapping[str, Any], wanted: Mapping[Name, Any]
+) -> None:
+    """Raise one line that names the first leaf that does not fit."""
+    names = {"/".join(name): leaf for name, leaf in wanted.items()}
+    for name, leaf in names.items():
+        if name not in saved:
+            raise UserError(f"checkpoint {path} has no {name!r}, which this run needs")
+        got = (tuple(saved[name]["shape"]), saved[name]["dtype"])
+        want = (tuple(leaf.shape), str(leaf.dtype))
+        if got != want:
+            raise UserError(
+                f"checkpoint {path}: {name!r} is {got[1]}{list(got[0])} there"
+                f" and {want[1]}{list(want[0])} in this run"
+            )
+    for name in saved:
+        if name not in names:
+            raise UserError(f"checkpoint {path} holds {name!r}, unknown to this run")
