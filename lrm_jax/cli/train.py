@@ -1,0 +1,82 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Train a preset; the same command on the same run folder goes on where it stopped."""
+
+import argparse
+
+from lrm_jax.cli.common import DONE, INTERRUPTED, TERMINATED, Outcome, table
+
+NAME = "train"
+SUMMARY = "train a preset; resumes a run folder"
+EXAMPLE = (
+    "lrm train trm_mlp_sudoku data.path=sudoku.csv train.batch_size=384 "
+    "--run-dir runs/mlp"
+)
+TAKES_OVERRIDES = True
+_STOPPED = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "preset",
+        metavar="PRESET",
+        help="a preset, package.module:name, or a config.json; then any number of "
+        "overrides key.path=value (or --key.path value)",
+    )
+    parser.add_argument(
+        "--run-dir", metavar="D", help="run folder (default: runs/NAME-HASH)"
+    )
+    parser.add_argument(
+        "--init-from",
+        metavar="RUN[@STEP]",
+        help="start from the parameters of another run or import",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print config, parameter count and batch shapes; compile nothing",
+    )
+    parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="STEPS",
+        help="write a profiler trace of this many steps after the first",
+    )
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Do it."""
+    from lrm_jax import presets
+    from lrm_jax.config import apply_overrides
+    from lrm_jax.recipes import latent
+    from lrm_jax.recipes.run_config import run_id, validate
+
+    config = apply_overrides(presets.get(args.preset), args.overrides)
+    validate(config)
+    data = latent.train(
+        config,
+        args.run_dir or f"runs/{run_id(config)}",
+        init_from=args.init_from,
+        dry_run=args.dry_run,
+        profile_steps=args.profile,
+    )
+    if args.dry_run:
+        return Outcome(data, _dry_run_text(data))
+    code = _STOPPED.get(data.get("stopped_by", ""), DONE)
+    rows = [[name, value] for name, value in sorted(data["metrics"].items())]
+    verb = "stopped" if code else "done"
+    text = f"{verb} at step {data['step']} in {data['run_dir']}\n"
+    if rows:
+        text += table(["metric", "last"], rows)
+    return Outcome(data, text, code)
+
+
+def _dry_run_text(data: dict) -> str:
+    import json
+
+    shapes = [[name, str(shape)] for name, shape in data["batch"].items()]
+    return (
+        f"{json.dumps(data['config'], indent=2)}\n"
+        f"{data['params']:,} trainable parameters\n{table(['batch', 'shape'], shapes)}"
+    )
