@@ -53,6 +53,15 @@ def random_bits(xp: Xp, *words: Any) -> Any:
     return _mix(xp, xp.add(h, _GOLDEN))
 
 
+def stream_seeds(seed: int, purpose: int, start: int, count: int) -> np.ndarray:
+    """Return 64-bit seeds start ... start + count - 1 of a stream, uint64 `[count]`."""
+    index = np.arange(start, start + count, dtype=np.uint32)
+    words = (*split_seed(seed), purpose, index)
+    high = random_bits(np, *words, 0).astype(np.uint64)
+    low = random_bits(np, *words, 1).astype(np.uint64)
+    return np.bitwise_or(np.left_shift(high, np.uint64(32)), low)
+
+
 def random_below(xp: Xp, n: Any, *words: Any) -> Any:
     """Return int32 in [0, n); the modulo bias is at most n / 2**32."""
     bits = random_bits(xp, *words)

@@ -33,9 +33,10 @@ class Generated(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """One shortest path a maze: breadth-first from the start, each cell reached
-    from the first of its neighbours, looking down, left, right, up. This rule
-    gives the published answers of Maze-Hard.
+    """One shortest path a maze.
+
+    Breadth-first from the start, neighbours down, left, right, up, each cell keeping
+    the cell it was first reached from: this gives the answers of Maze-Hard.
     """
 
     solutions: np.ndarray  # [n, cells] uint8
@@ -154,7 +155,7 @@ def generate(
     tried, patience = 0, 100 * count + 1000
     while len(rows) < count:
         chunk = min(64, count - len(rows))
-        seeds = _candidate_seeds(seed, tried, chunk)
+        seeds = counter_rng.stream_seeds(seed, _GENERATE, tried, chunk)
         walls, starts, goals = maze_kernels.generate_all(
             seeds, side, least - 1, *WALL_CHANCE, enough, 200_000
         )
@@ -168,18 +169,9 @@ def generate(
         mazes = np.where(walls, WALL, OPEN).astype(np.uint8)
         mazes[np.arange(chunk), starts] = START
         mazes[np.arange(chunk), goals] = GOAL
-        for maze, rating in zip(mazes, rate(mazes)):
+        for maze, rating in zip(mazes, rate(mazes), strict=True):
             if maze.tobytes() not in seen and not 0 < max_rating < rating:
                 seen.add(maze.tobytes())
                 rows.append(maze)
     puzzles = np.array(rows, np.uint8).reshape(count, side * side)
     return Generated(puzzles, *solve(puzzles))
-
-
-def _candidate_seeds(seed: int, start: int, count: int) -> np.ndarray:
-    """Return uint64 seeds of candidates start ... start + count - 1."""
-    index = np.arange(start, start + count, dtype=np.uint32)
-    words = (*counter_rng.split_seed(seed), _GENERATE)
-    high = counter_rng.random_bits(np, *words, index, 0).astype(np.uint64)
-    low = counter_rng.random_bits(np, *words, index, 1).astype(np.uint64)
-    return np.bitwise_or(np.left_shift(high, np.uint64(32)), low)

@@ -4,17 +4,7 @@
 
 import numpy as np
 
-from lrm_jax.data.jit import kernel
-
-
-@kernel
-def next_random(state):
-    """Advance a splitmix64 state (uint64 `[1]`) and return 32 random bits."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(32))
+from lrm_jax.data.jit import kernel, next_random
 
 
 @kernel

@@ -35,6 +35,7 @@ class Geometry:
     box_cols: int
 
     def __post_init__(self):
+        """Refuse boxes that do not hold every digit once."""
         if self.box_rows * self.box_cols != self.side:
             raise UserError(
                 f"sudoku boxes of {self.box_rows}x{self.box_cols} cells do not hold "
@@ -77,7 +78,11 @@ class Geometry:
         stacks = self.side // self.box_cols
         inner = list(itertools.permutations(range(self.box_cols)))
         orders = [
-            [stack * self.box_cols + c for stack, p in zip(order, ps) for c in p]
+            [
+                stack * self.box_cols + c
+                for stack, p in zip(order, ps, strict=True)
+                for c in p
+            ]
             for order in itertools.permutations(range(stacks))
             for ps in itertools.product(inner, repeat=stacks)
         ]
@@ -200,15 +205,6 @@ def isomorphism_classes(puzzles: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.unique(forms, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _candidate_seeds(seed: int, start: int, count: int) -> np.ndarray:
-    """Return uint64 seeds of candidates start ... start + count - 1."""
-    index = np.arange(start, start + count, dtype=np.uint32)
-    words = (*counter_rng.split_seed(seed), _GENERATE)
-    high = counter_rng.random_bits(np, *words, index, 0).astype(np.uint64)
-    low = counter_rng.random_bits(np, *words, index, 1).astype(np.uint64)
-    return np.bitwise_or(np.left_shift(high, np.uint64(32)), low)
-
-
 def generate(
     geometry: Geometry,
     count: int,
@@ -250,10 +246,10 @@ def generate(
                 "tries; ask for fewer or widen the ratings"
             )
         chunk = min(1024, max(16, count - len(kept)))
-        seeds = _candidate_seeds(seed, tried, chunk)
+        seeds = counter_rng.stream_seeds(seed, _GENERATE, tried, chunk)
         made = sudoku_kernels.generate_all(seeds, geometry.units, geometry.peers)
         tried += chunk
-        for puzzle, solution, rating in zip(*made):
+        for puzzle, solution, rating in zip(*made, strict=True):
             if rating < min_rating or (max_rating is not None and rating > max_rating):
                 continue
             if rating == 0 and easy + 1 > max_easy * (len(kept) + 1):

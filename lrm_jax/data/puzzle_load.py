@@ -1,0 +1,232 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Loads or generates the splits that a data config asks for, and keeps them apart."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lrm_jax.data import counter_rng, csv_puzzles, maze, sudoku
+from lrm_jax.data.puzzle_table import single_examples
+from lrm_jax.data.views import PuzzleView, maze_view, sudoku_view
+from lrm_jax.types import UserError
+
+if TYPE_CHECKING:
+    from lrm_jax.data.pipeline import PuzzleDataConfig, PuzzleSource
+
+_DEFAULT_SIZE = 1000
+_TRAIN, _TEST, _SAMPLE = 1, 2, 3  # streams of the data seed
+
+
+class Puzzles(NamedTuple):
+    """Puzzles as tokens."""
+
+    inputs: np.ndarray  # [n, S]
+    labels: np.ndarray  # [n, S]
+    ratings: np.ndarray  # [n] int64, -1 where not known
+
+    def take(self, rows: Any) -> "Puzzles":
+        """Return some rows (numbers or a mask)."""
+        return Puzzles(self.inputs[rows], self.labels[rows], self.ratings[rows])
+
+
+def load_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
+    """Load or generate training and test puzzles."""
+    if cfg.path and Path(cfg.path).is_dir():
+        from lrm_jax.data import folder_source
+
+        return folder_source.load_folder_source(cfg)
+    if cfg.kind == "arc":
+        raise UserError(
+            f"data.path is {cfg.path!r}; data.kind 'arc' reads a folder in the "
+            "published format"
+        )
+    if cfg.path:
+        view, train, test = _from_csv(cfg)
+        return build_source(cfg, view, train, test)
+    if cfg.test_path:
+        raise UserError(
+            f"data.test_path is {cfg.test_path!r} but data.path is empty; generated "
+            "training puzzles come with their own test puzzles"
+        )
+    if cfg.holdout == "class":
+        return _class_source(cfg)
+    view = sudoku_view(cfg.side) if cfg.kind == "sudoku" else maze_view(cfg.side)
+    train, test = _generated(cfg, view)
+    return build_source(cfg, view, train, test)
+
+
+def build_source(
+    cfg: "PuzzleDataConfig", view: PuzzleView, train: Puzzles, test: Puzzles, **extra
+) -> "PuzzleSource":
+    """Wrap puzzles without ids of their own as a source."""
+    from lrm_jax.data.pipeline import PuzzleSource
+
+    if not len(train.inputs):
+        raise UserError("no training puzzles are left; widen the data filters")
+    return PuzzleSource(
+        view=view,
+        train=single_examples(train.inputs, train.labels),
+        test=single_examples(test.inputs, test.labels),
+        vocab_size=view.vocab_size,
+        seq_len=view.seq_len,
+        change=change_for(view) if cfg.augment else "none",
+        test_ratings=test.ratings,
+        **extra,
+    )
+
+
+def change_for(view: PuzzleView):
+    """Return the augmentation of a kind of puzzle."""
+    if view.kind == "sudoku":
+        return "sudoku"
+    return "dihedral" if view.kind == "maze" and view.rows == view.cols else "none"
+
+
+def _stream(seed: int, stream: int) -> int:
+    """Return a 64-bit seed of its own for a part of the data."""
+    return int(counter_rng.stream_seeds(seed, stream, 0, 1)[0])
+
+
+def _generate(cfg: "PuzzleDataConfig", view: PuzzleView, count: int, stream: int):
+    """Generate puzzles as tokens."""
+    seed = _stream(cfg.seed, stream)
+    if view.kind == "sudoku":
+        top = None if cfg.max_rating == -1 else cfg.max_rating
+        made = sudoku.generate(
+            view.geometry, count, seed, min_rating=cfg.min_rating, max_rating=top
+        )
+        return Puzzles(made.puzzles + 1, made.solutions + 1, made.ratings)
+    made = maze.generate(
+        view.rows,
+        count,
+        seed,
+        min_rating=cfg.min_rating,
+        max_rating=max(0, cfg.max_rating),
+    )
+    return Puzzles(*made)
+
+
+def _generated(cfg: "PuzzleDataConfig", view: PuzzleView) -> tuple[Puzzles, Puzzles]:
+    """Generate both splits; training puzzles that meet the test set are dropped.
+
+    The test set depends on the seed, its size and the filters, not on how many
+    training puzzles there are.
+    """
+    test = _generate(cfg, view, cfg.test_size or _DEFAULT_SIZE, _TEST)
+    wanted = cfg.train_size or _DEFAULT_SIZE
+    taken = row_keys(view, test.inputs, cfg.holdout)
+    spare = 0
+    while True:
+        train = _generate(cfg, view, wanted + spare, _TRAIN)
+        train = train.take(~is_among(row_keys(view, train.inputs, cfg.holdout), taken))
+        missing = wanted - len(train.inputs)
+        if missing <= 0:
+            return train.take(slice(wanted)), test
+        spare = 2 * spare + 2 * missing
+
+
+def row_keys(view: PuzzleView, inputs: np.ndarray, holdout: str) -> np.ndarray:
+    """Return one value per row that is equal for puzzles to be kept together."""
+    rows = inputs if holdout == "none" else view.canonical_form(inputs)
+    rows = np.ascontiguousarray(rows)
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+
+
+def is_among(keys: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Return bool `[n]`: which keys are among the taken ones."""
+    known = {key.tobytes() for key in taken}
+    return np.fromiter((k.tobytes() in known for k in keys), bool, len(keys))
+
+
+def _class_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
+    """All minimal 4x4 Sudokus, split by whole isomorphism classes."""
+    from lrm_jax.data import sudoku_4x4
+    from lrm_jax.data.pipeline import Parts
+
+    if cfg.kind != "sudoku" or cfg.side != 4:
+        raise UserError(
+            f"data.holdout 'class' is for sudoku of side 4, not {cfg.kind} of side "
+            f"{cfg.side}; use 'canonical'"
+        )
+    every = sudoku_4x4.all_minimal()
+    split = sudoku_4x4.class_split(
+        cfg.train_size, cfg.test_size or _DEFAULT_SIZE, cfg.seed, cfg.held_out_classes
+    )
+    ratings = np.zeros(len(every.puzzles), np.int64)  # singles solve every one
+    puzzles = Puzzles(every.puzzles + 1, every.solutions + 1, ratings)
+    tests = (split.test_seen, split.test_unseen)
+    part = np.repeat(np.arange(2, dtype=np.int32), [len(t) for t in tests])
+    names = (sudoku_4x4.SEEN_CLASS, sudoku_4x4.UNSEEN_CLASS)
+    return build_source(
+        cfg,
+        sudoku_view(4),
+        puzzles.take(split.train),
+        puzzles.take(np.concatenate(tests)),
+        test_parts=Parts(names, part),
+    )
+
+
+def _sample(count: int, wanted: int, seed: int) -> np.ndarray:
+    """Return sorted numbers of a random sample without replacement."""
+    if not 0 < wanted < count:
+        return np.arange(count)
+    words = counter_rng.split_seed(seed)
+    order = counter_rng.random_permutation(np, count, *words, _SAMPLE)
+    return np.sort(order[:wanted])
+
+
+def _expected_view(cfg: "PuzzleDataConfig") -> PuzzleView | None:
+    """Return the view the config names; None where the file decides."""
+    if not cfg.side:
+        return None
+    return sudoku_view(cfg.side) if cfg.kind == "sudoku" else maze_view(cfg.side)
+
+
+def read_puzzles(
+    path: str, view: PuzzleView | None, *, unique: bool
+) -> tuple[PuzzleView, Puzzles]:
+    """Read a CSV without bad rows."""
+    rows = csv_puzzles.read_csv(path, view, unique=unique)
+    csv_puzzles.require_good(rows, path)
+    return rows.view, Puzzles(rows.inputs, rows.labels, rows.ratings)
+
+
+def _within(cfg: "PuzzleDataConfig", view: PuzzleView, puzzles: Puzzles) -> Puzzles:
+    """Keep the puzzles whose difficulty is asked for; rate them where needed."""
+    if cfg.min_rating == 0 and cfg.max_rating == -1:
+        return puzzles
+    ratings = puzzles.ratings
+    if (ratings < 0).any():
+        if view.kind == "sudoku":
+            ratings = sudoku.rate(puzzles.inputs - 1, view.geometry)
+        else:
+            ratings = maze.rate(puzzles.inputs)
+    good = ratings >= cfg.min_rating
+    if cfg.max_rating != -1:
+        good &= ratings <= cfg.max_rating
+    return puzzles._replace(ratings=ratings).take(good)
+
+
+def _from_csv(cfg: "PuzzleDataConfig") -> tuple[PuzzleView, Puzzles, Puzzles]:
+    """Read training and test puzzles from one or two CSVs."""
+    view, rows = read_puzzles(
+        cfg.path, _expected_view(cfg), unique=not cfg.allow_multiple
+    )
+    rows = _within(cfg, view, rows)
+    if cfg.test_path:
+        _, test = read_puzzles(cfg.test_path, view, unique=False)
+        test = _within(cfg, view, test)
+        pick = _sample(len(test.inputs), cfg.test_size, _stream(cfg.seed, _TEST))
+        test = test.take(pick)
+        pick = _sample(len(rows.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
+        return view, rows.take(pick), test
+    held = np.zeros(len(rows.inputs), bool)
+    if cfg.test_size:
+        held[_sample(len(held), cfg.test_size, _stream(cfg.seed, _TEST))] = True
+    test = rows.take(held)
+    keys = row_keys(view, rows.inputs, cfg.holdout)
+    train = rows.take(~held & ~is_among(keys, keys[held]))
+    pick = _sample(len(train.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
+    return view, train.take(pick), test
