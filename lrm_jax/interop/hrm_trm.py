@@ -5,9 +5,11 @@
 Both repositories name their tensors alike (HRM: `H_level` and `L_level`; TRM:
 `L_level` only, `mlp_t` in place of `self_attn` in the mixer variant). A compiled
 module's file carries the prefix `_orig_mod.` more. Linear weights are
-`[out, in]` there and `[in, out]` here. Nothing is rounded: dtypes are the file's.
+`[out, in]` there and `[in, out]` here, fused ones `[in, parts, out]`. Nothing is rounded: dtypes are the file's.
 """
 
+import math
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -66,6 +68,8 @@ class Entry(NamedTuple):
       path: keys of our tree.
       layer: index into a stacked leaf (`scan_layers`), or None.
       shape: the published shape.
+      leaf_shape: the shape of our leaf, without the layer axis; kernels are
+        `[in, out]` or, for fused projections, `[in, parts, out]`.
       dtype: dtype of our initialiser.
     """
 
@@ -73,6 +77,7 @@ class Entry(NamedTuple):
     path: tuple[str, ...]
     layer: int | None
     shape: tuple[int, ...]
+    leaf_shape: tuple[int, ...]
     dtype: np.dtype
 
     @property
@@ -183,7 +188,8 @@ def published_tensor(entry: Entry, tree: Params) -> np.ndarray:
     for key in entry.path:
         leaf = leaf[key]
     value = np.asarray(leaf if entry.layer is None else leaf[entry.layer])
-    value = np.ascontiguousarray(value.T) if entry.is_kernel else value
+    if entry.is_kernel:
+        value = np.ascontiguousarray(value.reshape(value.shape[0], -1).T)
     if value.shape != entry.shape:
         raise UserError(
             f"{'/'.join(entry.path)}: shape {value.shape}, but the config gives "
@@ -196,8 +202,8 @@ def _entries(path: tuple[str, ...], leaf: jax.ShapeDtypeStruct) -> list[Entry]:
     shape, dtype = tuple(leaf.shape), np.dtype(leaf.dtype)
     outer = _OUTER_NAMES.get("/".join(path))
     if outer is not None:
-        shape = shape[::-1] if path[-1] == "kernel" else shape
-        return [Entry(outer, path, None, shape, dtype)]
+        published = _published_shape(shape) if path[-1] == "kernel" else shape
+        return [Entry(outer, path, None, published, shape, dtype)]
     level = _LEVELS.get(path[1]) if len(path) > 3 else None
     stacked = level is not None and path[2:4] == ("layers", "block")
     inner = _LAYER_NAMES.get("/".join(path[4 if stacked else 3 :]))
@@ -209,11 +215,17 @@ def _entries(path: tuple[str, ...], leaf: jax.ShapeDtypeStruct) -> list[Entry]:
     if not stacked:
         index = path[2].removeprefix("layers_")
         name = f"{level}.layers.{index}.{inner}"
-        return [Entry(name, path, None, shape[::-1], dtype)]
+        return [Entry(name, path, None, _published_shape(shape), shape, dtype)]
+    published, one = _published_shape(shape[1:]), shape[1:]
     return [
-        Entry(f"{level}.layers.{i}.{inner}", path, i, shape[:0:-1], dtype)
+        Entry(f"{level}.layers.{i}.{inner}", path, i, published, one, dtype)
         for i in range(shape[0])
     ]
+
+
+def _published_shape(kernel: tuple[int, ...]) -> tuple[int, int]:
+    """`[out, in]`, the parts of a fused kernel side by side."""
+    return math.prod(kernel[1:]), kernel[0]
 
 
 def _layer_rank(name: str) -> tuple[int, int]:
@@ -254,7 +266,9 @@ def _checked_tensor(entry: Entry, value: np.ndarray) -> np.ndarray:
         raise UserError(f"{entry.name}: dtype {value.dtype}; expected a float dtype")
     if not np.isfinite(value).all():
         raise UserError(f"{entry.name}: holds NaN or infinity; the file is damaged")
-    return np.ascontiguousarray(value.T) if entry.is_kernel else value
+    if not entry.is_kernel:
+        return value
+    return np.ascontiguousarray(value.T.reshape(entry.leaf_shape))
 
 
 def _nest(leaves: Mapping[tuple[str, ...], np.ndarray]) -> Params:

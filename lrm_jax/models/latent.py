@@ -61,6 +61,10 @@ class LatentConfig:
       norm_eps: added to every mean square.
       norm_placement: `post` (HRM, TRM) or `pre` (with a norm after the module).
       qk_norm: norm queries and keys, without scale.
+      relation_bias: add to attention a learned bias per head for pairs of cells
+        that share a row, a column or a box of `grid_shape`, or are the same.
+      q_pool: where the halting head reads: `first` position (HRM, TRM) or the
+        `mean` over positions.
       mlp: `swiglu` or `bounded_swiglu`.
       grad_depth: `one_step`, `last_recursion`, `all`, or the last K module calls.
       scan_layers: stack the blocks of a module and scan over them.
@@ -88,6 +92,8 @@ class LatentConfig:
     norm_eps: float = 1e-5
     norm_placement: Literal["post", "pre"] = "post"
     qk_norm: bool = False
+    relation_bias: bool = False
+    q_pool: Literal["first", "mean"] = "first"
     mlp: Literal["swiglu", "bounded_swiglu"] = "swiglu"
     grad_depth: Literal["one_step", "last_recursion", "all"] | int = "one_step"
     scan_layers: bool = False
@@ -146,7 +152,10 @@ class Block(nn.Module):
         cfg = self.cfg
         if cfg.mixer == "attention":
             theta = cfg.rope_theta if cfg.positions == "rope" else None
-            return Attention(cfg.n_heads, theta, cfg.qk_norm, cfg.norm_eps, name="attn")
+            relations = (cfg.grid_shape, cfg.prefix_len) if cfg.relation_bias else None
+            return Attention(
+                cfg.n_heads, theta, cfg.qk_norm, cfg.norm_eps, relations, name="attn"
+            )
         return resolve(cfg.mixer)(cfg, name="mixer")
 
 
@@ -278,8 +287,9 @@ class LatentModule(nn.Module):
         return self.lm_head(z_h[:, self.cfg.prefix_len :])
 
     def q_logits(self, z_h: Array) -> Array:
-        """Return `[B, 2]` halt and continue logits, read at position 0."""
-        return at_least_float32(self.q_head(z_h[:, 0]))
+        """Return `[B, 2]` halt and continue logits."""
+        read = z_h[:, 0] if self.cfg.q_pool == "first" else jnp.mean(z_h, axis=1)
+        return at_least_float32(self.q_head(read))
 
     def __call__(self, inputs: Array, puzzle_rows: Array | None) -> None:
         """Touch every weight once, for initialisation."""

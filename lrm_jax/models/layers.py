@@ -20,6 +20,9 @@ from lrm_jax.types import Array, Key, at_least_float32
 # std of a standard normal truncated to [-2, 2]
 _TRUNCATED_STD = 0.87962566103423978
 
+RELATION_STRENGTH = 3.0
+"""Initial score of a related pair in the head that prefers the relation."""
+
 Initializer = Callable[..., Array]
 
 
@@ -77,27 +80,35 @@ def swiglu_width(d_model: int, expansion: float, multiple: int = 256) -> int:
 
 
 class Linear(nn.Module):
-    """A product with a `[in, out]` kernel, computed in the dtype of its input."""
+    """A product with a `[in, out]` kernel, computed in the dtype of its input.
+
+    With `parts` above 1 the kernel is `[in, parts, out]`: several matrices in one
+    product, each with its own columns, so that sharding `out` splits every part
+    alike and an optimizer of matrices (Muon) sees them one by one.
+    """
 
     features: int
     axes: tuple[str | None, str | None]
+    parts: int = 1
     bias_init: Initializer | None = None
     kernel_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Return `[..., features]`."""
-        kernel_init = self.kernel_init or trunc_normal(1 / math.sqrt(x.shape[-1]))
-        kernel = self.param(
-            "kernel",
-            nn.with_logical_partitioning(kernel_init, self.axes),
-            (x.shape[-1], self.features),
-        )
-        y = x @ kernel.astype(x.dtype)
+        """Return `[..., features]`, or `[..., parts, features]`."""
+        fan_in = x.shape[-1]
+        init = self.kernel_init or trunc_normal(1 / math.sqrt(fan_in))
+        shape, axes = (fan_in, self.features), self.axes
+        if self.parts > 1:
+            shape = (fan_in, self.parts, self.features)
+            axes = (self.axes[0], None, self.axes[1])
+        init = nn.with_logical_partitioning(init, axes)
+        kernel = self.param("kernel", init, shape).astype(x.dtype)
+        y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
         if self.bias_init is not None:
-            bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
-            bias = self.param("bias", bias_init, (self.features,))
-            y = y + bias.astype(x.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+            init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
+            bias = self.param("bias", init, (self.features,)).astype(x.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
 
@@ -117,8 +128,8 @@ class SwiGLU(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Return `[..., D]`, the shape of `x`."""
         outer, inner = self.axes
-        both = Linear(2 * self.width, (outer, inner), name="gate_up_proj")(x)
-        gate, up = jnp.split(both, 2, axis=-1)
+        both = Linear(self.width, (outer, inner), 2, name="gate_up_proj")(x)
+        gate, up = both[..., 0, :], both[..., 1, :]
         if self.bounded:
             hidden = jax.nn.sigmoid(gate) * rms_norm(gate * up, eps=self.norm_eps)
         else:
@@ -126,32 +137,82 @@ class SwiGLU(nn.Module):
         return Linear(x.shape[-1], (inner, outer), name="down_proj")(hidden)
 
 
+def grid_relations(
+    grid_shape: tuple[int, int, int, int], prefix_len: int
+) -> np.ndarray:
+    """Return which pairs of positions are related, `[R, L, L]` of 0 and 1.
+
+    The relations are same row, same column, same box and same cell; prefix
+    positions stand in none of them. All four are symmetric.
+
+    Args:
+      grid_shape: rows, columns, rows of a box, columns of a box.
+      prefix_len: positions before the cells.
+    """
+    rows, cols, box_rows, box_cols = grid_shape
+    cell = np.arange(rows * cols)
+    row, col = cell // cols, cell % cols
+    box = (row // box_rows) * (cols // box_cols) + col // box_cols
+    same = np.stack([unit[:, None] == unit for unit in (row, col, box, cell)])
+    pad = ((0, 0), (prefix_len, 0), (prefix_len, 0))
+    return np.pad(same, pad).astype(np.float32)
+
+
+def one_relation_a_head(strength: float) -> Initializer:
+    """Return an initialiser of `[N, R]`: head n prefers relation n modulo R."""
+
+    def init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        del key
+        return (
+            strength * jnp.eye(shape[1], dtype=dtype)[jnp.arange(shape[0]) % shape[1]]
+        )
+
+    return init
+
+
 class Attention(nn.Module):
-    """Bidirectional multi-head self-attention with a fused q, k, v kernel."""
+    """Bidirectional multi-head self-attention with a fused q, k, v kernel.
+
+    With `relations` a learned scalar per head and relation is added to the scores
+    of related pairs (T5's relative bias, arXiv 1910.10683 §2.1, on the relations
+    of a grid instead of distances).
+    """
 
     n_heads: int
     rope_theta: float | None
     qk_norm: bool = False
     norm_eps: float = 1e-5
+    relations: tuple[tuple[int, int, int, int], int] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Return `[B, L, D]`."""
         batch, length, d_model = x.shape
-        qkv = Linear(3 * d_model, ("embed", "heads"), name="qkv_proj")(x)
-        qkv = qkv.reshape(batch, length, 3 * self.n_heads, -1)
-        q, k, v = jnp.split(qkv, 3, axis=2)  # [B, L, N, H] each
+        qkv = Linear(d_model, ("embed", "heads"), 3, name="qkv_proj")(x)
+        qkv = qkv.reshape(batch, length, 3, self.n_heads, -1)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, L, N, H] each
         if self.qk_norm:
             q, k = rms_norm(q, eps=self.norm_eps), rms_norm(k, eps=self.norm_eps)
         if self.rope_theta is not None:
             cos, sin = rope_table(length, q.shape[-1], self.rope_theta, x.dtype)
             q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
-        out = attend(q, k, v).reshape(batch, length, d_model)
+        bias = None
+        if self.relations is not None:
+            init = nn.with_logical_partitioning(
+                one_relation_a_head(RELATION_STRENGTH), ("heads", None)
+            )
+            relations = grid_relations(*self.relations)
+            shape = (self.n_heads, relations.shape[0])
+            per_head = self.param("relation_bias", init, shape)
+            bias = jnp.einsum("nr,rts->nts", per_head, relations)
+        out = attend(q, k, v, bias).reshape(batch, length, d_model)
         return Linear(d_model, ("heads", "embed"), name="o_proj")(out)
 
 
-def attend(q: Array, k: Array, v: Array) -> Array:
-    """Return softmax(q k^T / sqrt(H)) v, all `[B, L, N, H]`; softmax in float32.
+def attend(q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
+    """Return softmax(q k^T / sqrt(H) + bias) v, all `[B, L, N, H]`.
+
+    The softmax is in float32; `bias` is `[N, L, L]`.
 
     Heads are folded into the batch by hand and the weights are normalised after
     the second product (`[L, H]` divisions, not `[L, L]`): on a CPU this is several
@@ -165,6 +226,9 @@ def attend(q: Array, k: Array, v: Array) -> Array:
     scale = 1 / math.sqrt(head_dim)
     q, k, v = fold(q * scale), fold(k), fold(v)
     scores = at_least_float32(jnp.einsum("nth,nsh->nts", q, k))
+    if bias is not None:
+        by_head = scores.reshape(batch, heads, length, length)
+        scores = (by_head + bias[None].astype(scores.dtype)).reshape(scores.shape)
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - top)
     total = jnp.sum(weights, axis=-1, keepdims=True)

@@ -24,6 +24,9 @@ from lrm_jax.types import Array, Params, UserError
 Schedule = Callable[[Any], Array]
 """Maps the number of a step, counted from 1, to its learning rate."""
 
+FUSED = ("qkv_proj", "gate_up_proj")
+"""Projections whose kernels are `[in, parts, out]`."""
+
 NOT_MUON = ("lm_head", "q_head")
 """Modules whose kernels are heads, which Muon leaves to AdamW."""
 
@@ -198,9 +201,9 @@ def _bias_correction(beta: float, count: Array) -> Array:
 def muon_dimension_numbers(params: Params) -> Params:
     """Say which leaves Muon trains, and along which axes.
 
-    Kernels `[in, out]` and stacked kernels `[layers, in, out]` are matrices
-    over their last two axes, each layer on its own; embeddings, heads, biases
-    and all else are None and go to AdamW.
+    Kernels `[in, out]`, fused kernels `[in, parts, out]` and either of them stacked
+    `[layers, ...]` are matrices from `in` to `out`, each layer and part on its own;
+    embeddings, heads, biases and all else are None and go to AdamW.
     """
 
     def numbers(path: tuple, leaf: Array) -> contrib.MuonDimensionNumbers | None:
@@ -208,7 +211,8 @@ def muon_dimension_numbers(params: Params) -> Params:
         is_head = any(name in NOT_MUON for name in names)
         if names[-1] != "kernel" or leaf.ndim < 2 or is_head:
             return None
-        return contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
+        fan_in_axis = leaf.ndim - (3 if set(names[-2:-1]) & set(FUSED) else 2)
+        return contrib.MuonDimensionNumbers(fan_in_axis, leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(numbers, params)
 
@@ -247,7 +251,7 @@ def _muon(
             beta=cfg.muon_beta,
             weight_dimension_numbers=muon_dimension_numbers,
         ),
-        optax.stateless(lambda updates, _: jax.tree.map(_scale_by_shape, updates)),
+        optax.stateless(lambda updates, _: _scale_by_shape(updates)),
         optax.add_decayed_weights(cfg.muon_weight_decay),
         optax.scale_by_learning_rate(lambda count: schedule(count + 1)),
     )
@@ -263,10 +267,20 @@ def _muon(
     return optax.partition({"muon": matrices, "adamw": rest}, labels)
 
 
-def _scale_by_shape(update: Array) -> Array:
-    """Muon's width scaling, sqrt(max(1, out / in)), of `[..., in, out]`."""
-    fan_in, fan_out = update.shape[-2:]
-    return update * math.sqrt(max(1.0, fan_out / fan_in))
+def _scale_by_shape(updates: Params) -> Params:
+    """Muon's width scaling, sqrt(max(1, out / in)), of every matrix."""
+
+    def scale(
+        spec: contrib.MuonDimensionNumbers | None, update: Any
+    ) -> Any:  # masked leaves come as nodes without arrays
+        if spec is None:
+            return update
+        fan_in, fan_out = update.shape[spec.reduction_axis], update.shape[-1]
+        return update * math.sqrt(max(1.0, fan_out / fan_in))
+
+    is_spec = lambda x: x is None or isinstance(x, contrib.MuonDimensionNumbers)
+    specs = muon_dimension_numbers(updates)
+    return jax.tree.map(scale, specs, updates, is_leaf=is_spec)
 
 
 def init_ema(params: Params) -> Params:
