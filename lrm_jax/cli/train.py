@@ -4,7 +4,14 @@
 
 import argparse
 
-from lrm_jax.cli.common import DONE, INTERRUPTED, TERMINATED, Outcome, table
+from lrm_jax.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    Outcome,
+    table,
+)
 
 NAME = "train"
 SUMMARY = "train a preset; resumes a run folder"
@@ -13,7 +20,7 @@ EXAMPLE = (
     "--run-dir runs/mlp"
 )
 TAKES_OVERRIDES = True
-_STOPPED = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED}
+_CODES = {"interrupted": INTERRUPTED, "terminated": TERMINATED, "nan": FAILED}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +70,10 @@ def run(args: argparse.Namespace) -> Outcome:
     )
     if args.dry_run:
         return Outcome(data, _dry_run_text(data))
-    code = _STOPPED.get(data.get("stopped_by", ""), DONE)
+    code = _CODES.get(data["reason"], DONE)
+    text = f"{data['message']}\n{data['run_dir']}, step {data['step']}\n"
     rows = [[name, value] for name, value in sorted(data["metrics"].items())]
-    verb = "stopped" if code else "done"
-    text = f"{verb} at step {data['step']} in {data['run_dir']}\n"
-    if rows:
-        text += table(["metric", "last"], rows)
-    return Outcome(data, text, code)
+    return Outcome(data, text + table(["metric", "last"], rows), code)
 
 
 def _dry_run_text(data: dict) -> str:

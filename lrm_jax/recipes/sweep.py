@@ -1,0 +1,287 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the rows of a table: skips finished ones, resumes partial ones, prints it.
+
+A table is a file with `rows(scale) -> {name: RunConfig}`, and may have `METRICS`
+(names in metrics.jsonl) and `EXPECTED` (a JSON file of published figures).
+"""
+
+import fnmatch
+import importlib.util
+import json
+import math
+import re
+import signal
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from lrm_jax.config import apply_overrides, config_hash, replace
+from lrm_jax.config.tree import suggest
+from lrm_jax.recipes.run_config import RunConfig, run_id, validate
+from lrm_jax.training.files import Path, PathLike, as_path, write_atomic
+from lrm_jax.types import UserError
+
+Rows = dict[str, RunConfig]
+State = Literal["new", "partial", "finished", "failed"]
+TrainFn = Callable[[RunConfig, str], Mapping[str, Any]]
+"""Trains or resumes a config in a folder; what `recipes.latent.train` returns."""
+MARKER = "report/finished.json"
+METRICS = ("eval/exact_accuracy",)
+_SIGNALS = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
+_SEED = re.compile(r",?seed=\d+$")
+
+
+class Table(NamedTuple):
+    """What a file of `experiments/` declares."""
+
+    name: str
+    rows: Callable[[str], Rows]
+    metrics: Sequence[str]
+    expected: Mapping[str, Mapping[str, float]]  # row -> metric -> published figure
+
+
+class RowResult(NamedTuple):
+    """One run of a row, one seed."""
+
+    run_id: str
+    run_dir: str
+    state: State
+    metrics: dict[str, float]  # the last value of each
+    error: str | None = None
+
+
+def load_table(path: str) -> Table:
+    """Import a table's file.
+
+    Raises:
+      UserError: no such file, or no `rows` in it.
+    """
+    file = as_path(path)
+    if not file.is_file():
+        raise UserError(f"table {path!r}: no such file")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"table {path!r}: expected a Python file, PATH.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "rows", None)):
+        raise UserError(f"table {path!r}: defines no function rows(scale)")
+    expected_file: Path | None = vars(module).get("EXPECTED")
+    expected = json.loads(expected_file.read_text())["rows"] if expected_file else {}
+    metrics = vars(module).get("METRICS", METRICS)
+    return Table(file.stem, module.rows, metrics, expected)
+
+
+def with_seeds(rows: Mapping[str, RunConfig], count: int) -> Rows:
+    """Return each row once a seed, as `name,seed=N`."""
+    return {
+        f"{name},seed={seed}": replace(config, {"seed": seed})
+        for name, config in rows.items()
+        for seed in range(count)
+    }
+
+
+def run_table(
+    table: Table,
+    *,
+    root: PathLike,
+    scale: str,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+    train: TrainFn | None = None,
+) -> dict[str, Any]:
+    """Run a table's rows and return its results with the Markdown text.
+
+    Args:
+      table: what `load_table` read.
+      root: folder under which each run has its own.
+      scale: handed to the table's `rows`.
+      only: names or patterns of rows; empty for all.
+      overrides: `key.path=value`, applied to every row.
+      dry_run: look only.
+      train: trains one config in a folder; the latent recipe unless given.
+
+    Returns:
+      `{name, scale, rows: [{row, ...}], table, path}`.
+    """
+    chosen = select(table.rows(scale), only)
+    rows = {name: apply_overrides(cfg, overrides) for name, cfg in chosen.items()}
+    for config in rows.values():
+        validate(config)
+    if dry_run:
+        results = {name: inspect(config, root) for name, config in rows.items()}
+        text = _dry_text(rows, results)
+    else:
+        results = run_all(rows, root, train=train)
+        text = markdown(rows, results, table.metrics, table.expected)
+    path = None if dry_run else as_path(root) / f"{table.name}-{scale}.md"
+    if path is not None:
+        write_atomic(path, text)
+    listed = [{"row": name, **result._asdict()} for name, result in results.items()]
+    return {
+        "name": table.name,
+        "scale": scale,
+        "rows": listed,
+        "table": text,
+        "path": path and str(path),
+    }
+
+
+def select(rows: Rows, only: Sequence[str]) -> Rows:
+    """Return the rows whose name, with or without its seed, fits a pattern."""
+    labels = {name: _label(name) for name in rows}
+    for pattern in only:
+        if not any(_fits(pattern, name) for name in rows):
+            hint = suggest(pattern, [*labels.values(), *labels])
+            raise UserError(f"--only {pattern!r}: no such row{hint}")
+    fits = lambda name: not only or any(_fits(pattern, name) for pattern in only)
+    return {name: config for name, config in rows.items() if fits(name)}
+
+
+def run_all(
+    rows: Mapping[str, RunConfig],
+    root: PathLike,
+    *,
+    train: TrainFn | None = None,
+) -> dict[str, RowResult]:
+    """Train every row that is not finished; one that fails does not stop the rest.
+
+    Args:
+      rows: name -> config; rows of one config share a run.
+      root: folder under which each run has its own, named by `run_id`.
+      train: trains (or resumes) one config in a folder.
+
+    Raises:
+      KeyboardInterrupt: a run was interrupted; its state is saved.
+    """
+    train = train or _train_latent
+    as_path(root).mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name, config in rows.items():
+        found = inspect(config, root)
+        if found.state != "finished":
+            found = _run_row(config, found, train)
+        results[name] = found
+    return results
+
+
+def inspect(config: RunConfig, root: PathLike) -> RowResult:
+    """Return how far a row's run is, from its folder alone."""
+    name = run_id(config)
+    folder = as_path(root) / name
+    metrics = last_metrics(folder)
+    state: State = "partial" if (folder / "config.json").exists() else "new"
+    if (folder / MARKER).exists():
+        state = "finished"
+    return RowResult(name, str(folder), state, metrics)
+
+
+def last_metrics(run_dir: Path) -> dict[str, float]:
+    """Return the last value of every metric in a run's metrics.jsonl."""
+    file = run_dir / "metrics.jsonl"
+    last: dict[str, float] = {}
+    if file.exists():
+        for line in file.read_text().splitlines():
+            record = json.loads(line)
+            last.update({k: v for k, v in record.items() if v is not None})
+    return last
+
+
+def markdown(
+    rows: Mapping[str, RunConfig],
+    results: Mapping[str, RowResult],
+    metrics: Sequence[str],
+    expected: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Return the table: mean and standard error over seeds, published, difference."""
+    groups: dict[str, list[str]] = {}
+    for name, config in rows.items():
+        same = config_hash(config, {"seed", "name"})
+        groups.setdefault(f"{_label(name)}\n{same}", []).append(name)
+    header = ["row", "runs", "steps"]
+    for metric in metrics:
+        header += [metric, "published", "difference"]
+    lines = [header, ["---"] * len(header)]
+    for key, names in groups.items():
+        label = key.partition("\n")[0]
+        found = [results[name] for name in names]
+        lines.append(_table_line(label, found, metrics, expected.get(label, {})))
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    errors = [f"\n{n}: {r.error}" for n, r in results.items() if r.error]
+    return text + "".join(errors)
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and its standard error; no error from one value."""
+    if len(values) < 2:
+        return values[0], None
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _table_line(
+    label: str,
+    found: Sequence[RowResult],
+    metrics: Sequence[str],
+    expected: Mapping[str, float],
+) -> list[str]:
+    steps = {r.metrics["step"] for r in found if "step" in r.metrics}
+    shown_steps = "-".join(f"{s:g}" for s in sorted({min(steps), max(steps)}))
+    cells = [label, str(len(found)), shown_steps if steps else "none"]
+    for metric in metrics:
+        published = expected.get(metric)
+        values = [r.metrics[metric] for r in found if metric in r.metrics]
+        if not values:
+            cells += ["not measured", _number(published), ""]
+            continue
+        mean, error = mean_and_error(values)
+        cells.append(_number(mean) + (f" ± {error:.4f}" if error is not None else ""))
+        gap = None if published is None else mean - published
+        cells += [_number(published), "" if gap is None else f"{gap:+.4f}"]
+    return cells
+
+
+def _run_row(config: RunConfig, found: RowResult, train: TrainFn) -> RowResult:
+    folder = as_path(found.run_dir)
+    try:
+        outcome = train(config, found.run_dir)
+    except UserError as error:
+        failed = found._replace(state="failed", error=str(error))
+        return failed._replace(metrics=last_metrics(folder))
+    if outcome["reason"] in _SIGNALS:
+        signal.raise_signal(_SIGNALS[outcome["reason"]])  # as if it came to us
+    if outcome["reason"] == "nan":
+        failed = found._replace(state="failed", error=outcome["message"])
+        return failed._replace(metrics=last_metrics(folder))
+    marker = folder / MARKER
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(marker, json.dumps({"step": int(outcome["step"])}) + "\n")
+    return found._replace(state="finished", metrics=last_metrics(folder))
+
+
+def _train_latent(config: RunConfig, run_dir: str) -> Mapping[str, Any]:
+    from lrm_jax.recipes import latent
+
+    return latent.train(config, run_dir)
+
+
+def _dry_text(rows: Rows, results: Mapping[str, RowResult]) -> str:
+    lines = ["| row | run | state | steps |", "| --- | --- | --- | --- |"]
+    for name, config in rows.items():
+        found = results[name]
+        steps = config.train.total_steps
+        lines.append(f"| {name} | {found.run_id} | {found.state} | {steps} |")
+    return "\n".join(lines) + "\n"
+
+
+def _label(name: str) -> str:
+    return _SEED.sub("", name) or name
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return any(fnmatch.fnmatchcase(n, pattern) for n in (name, _label(name)))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
