@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lrm_jax.data import counter_rng, csv_puzzles, maze, sudoku
-from lrm_jax.data.puzzle_table import single_examples
+from lrm_jax.data.puzzle_table import PuzzleTable, single_examples
 from lrm_jax.data.views import PuzzleView, maze_view, sudoku_view
 from lrm_jax.types import UserError
 
@@ -31,40 +31,25 @@ class Puzzles(NamedTuple):
         return Puzzles(self.inputs[rows], self.labels[rows], self.ratings[rows])
 
 
+class Splits(NamedTuple):
+    """Training and test puzzles before they become a source."""
+
+    view: PuzzleView
+    train: Puzzles
+    test: Puzzles
+    part_names: tuple[str, ...] = ()
+    part_index: np.ndarray | None = None  # [test] int32
+
+
 def load_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
     """Load or generate training and test puzzles."""
+    from lrm_jax.data.pipeline import Parts, PuzzleSource
+
     if cfg.path and Path(cfg.path).is_dir():
         from lrm_jax.data import folder_source
 
         return folder_source.load_folder_source(cfg)
-    if cfg.kind == "arc":
-        raise UserError(
-            f"data.path is {cfg.path!r}; data.kind 'arc' reads a folder in the "
-            "published format"
-        )
-    if cfg.path:
-        view, train, test = _from_csv(cfg)
-        return build_source(cfg, view, train, test)
-    if cfg.test_path:
-        raise UserError(
-            f"data.test_path is {cfg.test_path!r} but data.path is empty; generated "
-            "training puzzles come with their own test puzzles"
-        )
-    if cfg.holdout == "class":
-        return _class_source(cfg)
-    view = sudoku_view(cfg.side) if cfg.kind == "sudoku" else maze_view(cfg.side)
-    train, test = _generated(cfg, view)
-    return build_source(cfg, view, train, test)
-
-
-def build_source(
-    cfg: "PuzzleDataConfig", view: PuzzleView, train: Puzzles, test: Puzzles, **extra
-) -> "PuzzleSource":
-    """Wrap puzzles without ids of their own as a source."""
-    from lrm_jax.data.pipeline import PuzzleSource
-
-    if not len(train.inputs):
-        raise UserError("no training puzzles are left; widen the data filters")
+    view, train, test, names, index = load_splits(cfg)
     return PuzzleSource(
         view=view,
         train=single_examples(train.inputs, train.labels),
@@ -72,9 +57,55 @@ def build_source(
         vocab_size=view.vocab_size,
         seq_len=view.seq_len,
         change=change_for(view) if cfg.augment else "none",
+        test_parts=None if index is None else Parts(names, index),
         test_ratings=test.ratings,
-        **extra,
     )
+
+
+def load_splits(cfg: "PuzzleDataConfig") -> Splits:
+    """Return both splits of a CSV, or generated ones."""
+    if cfg.kind not in ("sudoku", "maze"):
+        raise UserError(
+            f"data.path is {cfg.path!r}; data.kind {cfg.kind!r} reads a folder in the "
+            "published format"
+        )
+    if cfg.path:
+        splits = _from_csv(cfg)
+    elif cfg.test_path:
+        raise UserError(
+            f"data.test_path is {cfg.test_path!r} but data.path is empty; generated "
+            "training puzzles come with their own test puzzles"
+        )
+    elif cfg.holdout == "class":
+        splits = _by_class(cfg)
+    else:
+        splits = _generated(cfg)
+    if not len(splits.train.inputs):
+        raise UserError("no training puzzles are left; widen the data filters")
+    return splits
+
+
+def load_test(path: str, view: PuzzleView) -> tuple[PuzzleTable, np.ndarray | None]:
+    """Return the puzzles of a CSV, or of a folder's test split, and their ratings.
+
+    Puzzles with several solutions are accepted: any valid grid is a right answer.
+    """
+    if Path(path).is_dir():
+        from lrm_jax.data import puzzle_format
+
+        dataset = puzzle_format.read_dataset(path)
+        if "test" not in dataset.splits:
+            raise UserError(f"{path}: no test split (test/dataset.json)")
+        split = dataset.splits["test"]
+        told = (split.metadata["seq_len"], split.metadata["vocab_size"])
+        if told != (view.seq_len, view.vocab_size):
+            raise UserError(
+                f"{path}: seq_len and vocab_size are {told[0]} and {told[1]}; the "
+                f"model was made for {view.seq_len} and {view.vocab_size}"
+            )
+        return split.table(), None
+    puzzles = read_puzzles(path, view, unique=False)[1]
+    return single_examples(puzzles.inputs, puzzles.labels), puzzles.ratings
 
 
 def change_for(view: PuzzleView):
@@ -108,12 +139,13 @@ def _generate(cfg: "PuzzleDataConfig", view: PuzzleView, count: int, stream: int
     return Puzzles(*made)
 
 
-def _generated(cfg: "PuzzleDataConfig", view: PuzzleView) -> tuple[Puzzles, Puzzles]:
+def _generated(cfg: "PuzzleDataConfig") -> Splits:
     """Generate both splits; training puzzles that meet the test set are dropped.
 
     The test set depends on the seed, its size and the filters, not on how many
     training puzzles there are.
     """
+    view = sudoku_view(cfg.side) if cfg.kind == "sudoku" else maze_view(cfg.side)
     test = _generate(cfg, view, cfg.test_size or _DEFAULT_SIZE, _TEST)
     wanted = cfg.train_size or _DEFAULT_SIZE
     taken = row_keys(view, test.inputs, cfg.holdout)
@@ -123,7 +155,7 @@ def _generated(cfg: "PuzzleDataConfig", view: PuzzleView) -> tuple[Puzzles, Puzz
         train = train.take(~is_among(row_keys(view, train.inputs, cfg.holdout), taken))
         missing = wanted - len(train.inputs)
         if missing <= 0:
-            return train.take(slice(wanted)), test
+            return Splits(view, train.take(slice(wanted)), test)
         spare = 2 * spare + 2 * missing
 
 
@@ -140,10 +172,9 @@ def is_among(keys: np.ndarray, taken: np.ndarray) -> np.ndarray:
     return np.fromiter((k.tobytes() in known for k in keys), bool, len(keys))
 
 
-def _class_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
-    """All minimal 4x4 Sudokus, split by whole isomorphism classes."""
+def _by_class(cfg: "PuzzleDataConfig") -> Splits:
+    """Split all minimal 4x4 Sudokus by whole isomorphism classes."""
     from lrm_jax.data import sudoku_4x4
-    from lrm_jax.data.pipeline import Parts
 
     if cfg.kind != "sudoku" or cfg.side != 4:
         raise UserError(
@@ -157,18 +188,16 @@ def _class_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
     ratings = np.zeros(len(every.puzzles), np.int64)  # singles solve every one
     puzzles = Puzzles(every.puzzles + 1, every.solutions + 1, ratings)
     tests = (split.test_seen, split.test_unseen)
-    part = np.repeat(np.arange(2, dtype=np.int32), [len(t) for t in tests])
-    names = (sudoku_4x4.SEEN_CLASS, sudoku_4x4.UNSEEN_CLASS)
-    return build_source(
-        cfg,
+    return Splits(
         sudoku_view(4),
         puzzles.take(split.train),
         puzzles.take(np.concatenate(tests)),
-        test_parts=Parts(names, part),
+        (sudoku_4x4.SEEN_CLASS, sudoku_4x4.UNSEEN_CLASS),
+        np.repeat(np.arange(2, dtype=np.int32), [len(t) for t in tests]),
     )
 
 
-def _sample(count: int, wanted: int, seed: int) -> np.ndarray:
+def sample_rows(count: int, wanted: int, seed: int) -> np.ndarray:
     """Return sorted numbers of a random sample without replacement."""
     if not 0 < wanted < count:
         return np.arange(count)
@@ -209,7 +238,7 @@ def _within(cfg: "PuzzleDataConfig", view: PuzzleView, puzzles: Puzzles) -> Puzz
     return puzzles._replace(ratings=ratings).take(good)
 
 
-def _from_csv(cfg: "PuzzleDataConfig") -> tuple[PuzzleView, Puzzles, Puzzles]:
+def _from_csv(cfg: "PuzzleDataConfig") -> Splits:
     """Read training and test puzzles from one or two CSVs."""
     view, rows = read_puzzles(
         cfg.path, _expected_view(cfg), unique=not cfg.allow_multiple
@@ -218,15 +247,15 @@ def _from_csv(cfg: "PuzzleDataConfig") -> tuple[PuzzleView, Puzzles, Puzzles]:
     if cfg.test_path:
         _, test = read_puzzles(cfg.test_path, view, unique=False)
         test = _within(cfg, view, test)
-        pick = _sample(len(test.inputs), cfg.test_size, _stream(cfg.seed, _TEST))
+        pick = sample_rows(len(test.inputs), cfg.test_size, _stream(cfg.seed, _TEST))
         test = test.take(pick)
-        pick = _sample(len(rows.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
-        return view, rows.take(pick), test
+        pick = sample_rows(len(rows.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
+        return Splits(view, rows.take(pick), test)
     held = np.zeros(len(rows.inputs), bool)
     if cfg.test_size:
-        held[_sample(len(held), cfg.test_size, _stream(cfg.seed, _TEST))] = True
+        held[sample_rows(len(held), cfg.test_size, _stream(cfg.seed, _TEST))] = True
     test = rows.take(held)
     keys = row_keys(view, rows.inputs, cfg.holdout)
     train = rows.take(~held & ~is_among(keys, keys[held]))
-    pick = _sample(len(train.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
-    return view, train.take(pick), test
+    pick = sample_rows(len(train.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
+    return Splits(view, train.take(pick), test)
