@@ -25,7 +25,6 @@ from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.recipes.sweep import with_seeds
 
 EXPECTED = Path(__file__).parent / "expected" / "table_halting.json"
-METRICS = ("eval/exact_accuracy",)
 TRM = {
     "model.mixer": "mlp_t",
     "model.positions": "none",

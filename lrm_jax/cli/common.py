@@ -120,6 +120,10 @@ class Stdout:
         """Take over a file descriptor."""
         self._fd = fd
 
+    def has_color(self) -> bool:
+        """Return whether a person with a colour terminal reads it."""
+        return os.isatty(self._fd) and "NO_COLOR" not in os.environ
+
     def write(self, text: str) -> None:
         """Write text as it is; a reader that has left is no error."""
         data = text.encode()

@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)
     with stdout_to_stderr() as stdout:
+        args.color = stdout.has_color()
         code, outcome = _run(command, args)
         if outcome is not None:
             as_text = outcome.text.rstrip("\n") + "\n"
