@@ -108,6 +108,9 @@ class Checkpointer:
     One save runs in the background at a time. Its failure is raised, as one
     line, by the next call of `save`, `wait` or `check`; what was there before
     it stays.
+
+    Attributes:
+      cfg: when to save and what to keep.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Checkpointer:
           report: takes one line about a checkpoint that could not be used.
         """
         self._folder = files.as_path(folder)
-        self._cfg = cfg or CheckpointConfig()
+        self.cfg = cfg or CheckpointConfig()
         self._kind = kind
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._thread: threading.Thread | None = None
@@ -166,7 +169,7 @@ class Checkpointer:
             "kind": self._kind,
             "step": step,
             "metric": metric if rated else None,
-            "metric_name": self._cfg.best_metric,
+            "metric_name": self.cfg.best_metric,
             "leaves": {"/".join(name): trees.describe(x) for name, x in leaves.items()},
         }
         tree = trees.nest(
@@ -202,7 +205,7 @@ class Checkpointer:
 
     def list_steps(self) -> list[StepInfo]:
         """List the checkpoints on the disk, oldest first."""
-        return list_steps(self._folder, best_mode=self._cfg.best_mode)
+        return list_steps(self._folder, best_mode=self.cfg.best_mode)
 
     def verify(self, step: int) -> list[str]:
         """Check every byte of one checkpoint; one line for each problem."""
@@ -301,7 +304,7 @@ class Checkpointer:
         """Delete what is neither among the newest nor the best."""
         infos = self.list_steps()
         whole = [i.step for i in infos if i.complete and i.step not in self._bad]
-        stay = {*whole[-self._cfg.keep :], *(i.step for i in infos if i.best)}
+        stay = {*whole[-self.cfg.keep :], *(i.step for i in infos if i.best)}
         for info in infos:
             if info.step not in stay | self._bad:
                 _remove(self._folder / str(info.step))

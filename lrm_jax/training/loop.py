@@ -1,0 +1,397 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: dispatch, read one step late, log, evaluate, save, stop.
+
+The step is jitted and donated by the recipe; nothing here touches the device
+between two dispatches. What happens at a step depends on the step's number
+only, so a run that was stopped and one that was not end with the same bits.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lrm_jax.training import metrics as metrics_lib
+from lrm_jax.training.checkpoint import Checkpointer
+from lrm_jax.training.clocks import Profile, Rate
+from lrm_jax.training.compiles import watched
+from lrm_jax.training.interrupts import StopRequests
+from lrm_jax.training.progress import Style, make_progress
+from lrm_jax.training.run_folder import RunFolder
+from lrm_jax.training.state import TrainState
+from lrm_jax.training.train_config import TrainConfig
+from lrm_jax.types import UserError
+
+StepFn = Callable[[TrainState, Any], tuple[TrainState, metrics_lib.StepMetrics]]
+EvaluateFn = Callable[[TrainState], Mapping[str, float]]
+Reason = Literal["done", "mastered", "time", "interrupted", "terminated", "nan"]
+
+
+class LoopResult(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      state: the last state (after a NaN: not to be used).
+      step: optimizer steps done.
+      reason: why it ended; `nan` is a failed run, all else is saved.
+      message: one line for a person.
+      metrics: newest value of every metric.
+      best: {"step", "value"} of the best evaluation, or None.
+      recompiles: programs compiled by the step after its first call; 0 is right.
+      time_s: training time, restarts included.
+    """
+
+    state: TrainState
+    step: int
+    reason: Reason
+    message: str
+    metrics: dict[str, float | None]
+    best: dict[str, Any] | None
+    recompiles: int
+    time_s: float
+
+
+def restore_or_init(
+    init: Callable[[], TrainState],
+    abstract_state: Any,
+    *,
+    folder: RunFolder,
+    checkpointer: Checkpointer,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Return the newest whole checkpoint's state and extra, or a fresh state.
+
+    `metrics.jsonl` is cut back to the step that the state has.
+    """
+    try:
+        state, extra, step = checkpointer.restore(abstract_state)
+    except FileNotFoundError:
+        state, extra, step = init(), {}, 0
+    folder.rewind(step)
+    return state, extra
+
+
+def run(
+    step_fn: StepFn,
+    state: TrainState,
+    next_batch: Callable[[int], Any],
+    *,
+    cfg: TrainConfig,
+    folder: RunFolder,
+    checkpointer: Checkpointer,
+    evaluate: EvaluateFn | None = None,
+    eval_every_steps: int = 0,
+    resume: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    progress: Style = "auto",
+    profile_steps: int = 0,
+) -> LoopResult:
+    """Train until done, mastered, out of time, stopped or broken.
+
+    Args:
+      step_fn: jitted; takes `cfg.steps_per_dispatch` steps, may donate the state;
+        metrics are summed over its steps.
+      state: to begin with, fresh or restored.
+      next_batch: batch for the dispatch that begins at a step; a function of the
+        step alone. Called while the device works.
+      cfg: length, logging, stopping.
+      folder: open run folder.
+      checkpointer: of that folder.
+      evaluate: metrics of a state, `eval/...`; must not donate it.
+      eval_every_steps: steps between evaluations; 0 = only at the end.
+      resume: `extra` as restored with the state.
+      extra: JSON values to keep in every checkpoint.
+      progress: bar, plain lines, nothing, or by the terminal.
+      profile_steps: profile so many steps after the first into `profile/`.
+    """
+    loop = _Loop(
+        cfg=cfg,
+        folder=folder,
+        checkpointer=checkpointer,
+        evaluate=evaluate,
+        eval_every_steps=eval_every_steps,
+        resume=dict(resume or {}),
+        extra=dict(extra or {}),
+        progress=progress,
+        step=int(state.step),
+    )
+    with StopRequests() as requests:
+        try:
+            return loop.run(step_fn, state, next_batch, requests, profile_steps)
+        finally:
+            loop.close()
+
+
+class _Stop(Exception):
+    """Ends the loop."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+class _Loop:
+    """One call of `run`: counters, clocks and what is due when."""
+
+    def __init__(
+        self,
+        *,
+        cfg: TrainConfig,
+        folder: RunFolder,
+        checkpointer: Checkpointer,
+        evaluate: EvaluateFn | None,
+        eval_every_steps: int,
+        resume: dict[str, Any],
+        extra: dict[str, Any],
+        progress: Style,
+        step: int,
+    ) -> None:
+        left = cfg.total_steps - step
+        if left > 0 and left % cfg.steps_per_dispatch:
+            raise UserError(
+                f"train.steps_per_dispatch is {cfg.steps_per_dispatch}; it must divide"
+                f" the {left} steps left after step {step}"
+            )
+        self.cfg = cfg
+        self.folder = folder
+        self.checkpointer = checkpointer
+        self.evaluate = evaluate
+        self.eval_every_steps = eval_every_steps
+        self.extra = extra
+        self.step = step
+        self.window = metrics_lib.Window(resume.get("window"))
+        self.best: dict[str, Any] | None = resume.get("best")
+        same_goal = resume.get("goal") == self.goal()
+        self.held = int(resume["held"]) if same_goal else 0
+        self.stop_step: int | None = resume["stop_step"] if same_goal else None
+        self.last: dict[str, Any] = dict(resume.get("last", {}))
+        self.evaluated_step = resume.get("evaluated_step")
+        self.saved_step = step if resume else -1
+        self.started = time.monotonic() - float(resume.get("time_s", 0.0))
+        self.saved_time = time.monotonic()
+        self.rate = Rate()
+        self.pending: tuple[int, metrics_lib.StepMetrics] | None = None
+        self.recompiles = 0
+        self.progress = make_progress(
+            progress, name=folder.path.name, start=step, total=cfg.total_steps
+        )
+
+    def run(
+        self,
+        step_fn: StepFn,
+        state: TrainState,
+        next_batch: Callable[[int], Any],
+        requests: StopRequests,
+        profile_steps: int,
+    ) -> LoopResult:
+        """Dispatch steps until something ends the run."""
+        call = watched(step_fn)
+        first, total, k = self.step, self.cfg.total_steps, self.cfg.steps_per_dispatch
+        profile = Profile(self.folder.path / "profile", first + k, profile_steps)
+        try:
+            batch = None
+            if self.step < total:
+                self.stop_if_asked(requests)
+                batch = next_batch(self.step)
+            while self.step < total:
+                profile.before(self.step)
+                (state, metrics), compiled = call(state, batch)
+                if compiled and self.step > first:
+                    self.note_recompile()
+                self.step += k
+                metrics_lib.start_copy(metrics)
+                batch = next_batch(self.step) if self.step < total else None
+                self.read_pending()
+                self.pending = (self.step, metrics)
+                profile.after(self.step, metrics)
+                self.checkpointer.check()
+                if self.step < total:  # The last step is `finish`'s to save.
+                    self.stop_if_asked(requests)
+                    self.evaluate_and_save_if_due(state)
+                    self.stop_if_mastered()
+            raise _Stop("done", f"done: {total} steps")
+        except _Stop as stop:
+            return self.finish(state, stop)
+
+    def stop_if_asked(self, requests: StopRequests) -> None:
+        """Stop on a signal, on mastery or when time is up."""
+        if requests.reason:
+            raise _Stop(requests.reason, requests.reason)
+        self.stop_if_mastered()
+        if 0 < self.cfg.max_time_s <= self.time_s():
+            raise _Stop("time", f"time is up ({self.cfg.max_time_s:g} s)")
+
+    def stop_if_mastered(self) -> None:
+        """Stop once the goal was held."""
+        if self.stop_step is not None and self.step >= self.stop_step:
+            metric, goal = self.cfg.stop_metric, self.cfg.stop_at_accuracy
+            raise _Stop("mastered", f"mastered: {metric} held {goal:g}")
+
+    def read_pending(self) -> None:
+        """Read the metrics of the dispatch before; log if a record is due."""
+        if self.pending is None:
+            return
+        (step, on_device), self.pending = self.pending, None
+        values = metrics_lib.to_host(on_device)
+        bad = metrics_lib.bad_loss(values)
+        if bad:
+            raise _Stop("nan", f"{bad} is {values[bad][0]} at step {step}")
+        self.window.add(values)
+        self.rate.count(step)
+        self.progress.advance(step)
+        if self.due(self.cfg.log_every, step):
+            self.record_window(step)
+
+    def due(self, every: int, step: int) -> bool:
+        """Whether the dispatch that ended at `step` passed a multiple of `every`."""
+        before = step - self.cfg.steps_per_dispatch
+        return every > 0 and step // every > before // every
+
+    def record_window(self, step: int) -> None:
+        """Write what was added up since the last record."""
+        means = self.window.means()
+        if means:
+            rate = self.rate.take(step)
+            items = rate and rate * self.cfg.batch_size
+            perf = {"perf/steps_per_s": rate, "perf/items_per_s": items}
+            self.record(step, {**means, **perf})
+            self.window.clear()
+
+    def record(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write a record, show it, and see whether the task is mastered."""
+        values = {k: metrics_lib.finite_or_none(v) for k, v in values.items()}
+        time_s = round(self.time_s(), 3)
+        self.folder.log({"step": step, "time_s": time_s, **values})
+        self.last.update(values)
+        self.progress.show(step, values)
+        goal, value = self.cfg.stop_at_accuracy, values.get(self.cfg.stop_metric)
+        if not goal or value is None:
+            return
+        self.held = self.held + 1 if value >= goal else 0
+        if self.held >= self.cfg.stop_evaluations and self.stop_step is None:
+            # Records of the step before are read late: or early, when a save is
+            # due. The step to stop at must not depend on that.
+            late = step + self.cfg.steps_per_dispatch
+            self.stop_step = step if step == self.evaluated_step else late
+
+    def evaluate_and_save_if_due(self, state: TrainState) -> None:
+        """Evaluate and save, after the metrics up to here are known to be sound."""
+        evaluate = self.due(self.eval_every_steps, self.step)
+        cfg = self.checkpointer.cfg
+        elapsed = time.monotonic() - self.saved_time
+        save = self.due(cfg.every_steps, self.step) or 0 < cfg.every_s <= elapsed
+        if not (save or (evaluate and self.evaluate)):
+            return
+        self.read_pending()
+        with self.rate.paused():
+            improved = evaluate and self.evaluate_now(state)
+            if save or improved:
+                self.save(state)
+
+    def evaluate_now(self, state: TrainState) -> bool:
+        """Evaluate; True where it is the best so far."""
+        if self.evaluate is None:
+            return False
+        values = {k: float(v) for k, v in self.evaluate(state).items()}
+        self.evaluated_step = self.step
+        self.record(self.step, values)
+        value = values.get(self.checkpointer.cfg.best_metric)
+        if value is None or not math.isfinite(value):
+            return False
+        sign = 1 if self.checkpointer.cfg.best_mode == "max" else -1
+        if self.best is not None and sign * value <= sign * self.best["value"]:
+            return False
+        self.best = {"step": self.step, "value": value}
+        return True
+
+    def save(self, state: TrainState) -> None:
+        """Start a checkpoint of a sound state."""
+        if self.saved_step == self.step:
+            return
+        if not bool(_all_finite((state.params, state.ema, state.opt_state))):
+            message = f"parameters or optimizer are NaN or infinite at step {self.step}"
+            raise _Stop("nan", message)
+        best = self.best if self.best and self.best["step"] == self.step else {}
+        saved = {
+            **self.extra,
+            "time_s": self.time_s(),
+            "window": self.window.to_json(),
+            "best": self.best,
+            "goal": self.goal(),
+            "held": self.held,
+            "stop_step": self.stop_step,
+            "last": self.last,
+            "evaluated_step": self.evaluated_step,
+        }
+        self.checkpointer.save(self.step, state, saved, metric=best.get("value"))
+        self.saved_step, self.saved_time = self.step, time.monotonic()
+
+    def finish(self, state: TrainState, stop: _Stop) -> LoopResult:
+        """Read what is pending, evaluate, save, and say how it ended."""
+        reason, message = stop.reason, str(stop)
+        try:
+            self.read_pending()
+            if reason in ("done", "mastered", "time"):
+                self.record_window(self.step)
+                if self.evaluated_step != self.step:
+                    self.evaluate_now(state)
+            if reason != "nan":
+                self.save(state)
+        except _Stop as broken:
+            reason, message = broken.reason, str(broken)
+        self.checkpointer.wait()
+        where = self.folder.path
+        if reason == "nan":
+            kept = [i.step for i in self.checkpointer.list_steps() if i.complete]
+            good = f"checkpoint {kept[-1]} in {where} is sound" if kept else "none kept"
+            message = f"stopped: {message}; {good}; a lower optim.lr or clipping helps"
+        elif reason in ("interrupted", "terminated"):
+            message = (
+                f"{message}: saved step {self.step} in {where}; run the same command"
+                f" again to go on (lrm train ... --run-dir {where})"
+            )
+        self.progress.say(message)
+        return LoopResult(
+            state=state,
+            step=self.step,
+            reason=reason,
+            message=message,
+            metrics=self.last,
+            best=self.best,
+            recompiles=self.recompiles,
+            time_s=self.time_s(),
+        )
+
+    def note_recompile(self) -> None:
+        """Say once that the step is not as static as it should be."""
+        self.recompiles += 1
+        if self.recompiles == 1:
+            self.progress.say(
+                f"the step was compiled again at step {self.step}: shapes, types or"
+                " placement of its arguments changed"
+            )
+
+    def goal(self) -> list[Any]:
+        """What must be held to stop on mastery."""
+        cfg = self.cfg
+        return [cfg.stop_metric, cfg.stop_at_accuracy, cfg.stop_evaluations]
+
+    def time_s(self) -> float:
+        """Training time in seconds, restarts included."""
+        return time.monotonic() - self.started
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self.progress.close()
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether no float in the tree is NaN or infinite."""
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    checks = [jnp.all(jnp.isfinite(x)) for x in floats]
+    return functools.reduce(jnp.logical_and, checks, jnp.asarray(True))

@@ -1,0 +1,257 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A run's folder, the only output of training: one run, one process at a time.
+
+`config.json` (fully resolved), `env.json` (versions, devices, commit),
+`metrics.jsonl`, `checkpoints/`, `report/`.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any, Self, TextIO
+
+import jax
+
+from lrm_jax.config import diff
+from lrm_jax.training import files
+from lrm_jax.training.metrics import json_line, kept_lines
+from lrm_jax.types import UserError
+
+CONFIG, ENV, METRICS, LOCK = "config.json", "env.json", "metrics.jsonl", ".lock"
+
+_OURS = {CONFIG, ENV, METRICS, LOCK, "checkpoints", "report", "profile"}
+_SHOWN_DIFFERENCES = 6
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
+
+
+class RunFolder:
+    """An open run folder; nobody else can open it until `close`.
+
+    Attributes:
+      path: the folder.
+      resumed: whether it held a run when it was opened.
+    """
+
+    def __init__(self, path: files.Path, lock: TextIO, resumed: bool) -> None:
+        """Take over a locked folder; use `open_run`."""
+        self.path = path
+        self.resumed = resumed
+        self._lock = lock
+        self._metrics: TextIO | None = None
+
+    @property
+    def checkpoints(self) -> files.Path:
+        """Where checkpoints go."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> files.Path:
+        """Where reports go."""
+        return self.path / "report"
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one record to `metrics.jsonl`; NaN and infinity become null."""
+        with files.user_errors(f"metrics of {self.path} cannot be written"):
+            if self._metrics is None:
+                self._metrics = open(self.path / METRICS, "a", encoding="utf-8")
+            self._metrics.write(json_line(record))
+            self._metrics.flush()
+
+    def rewind(self, step: int) -> None:
+        """Cut `metrics.jsonl` back to `step`: drop later and torn records."""
+        path = self.path / METRICS
+        with files.user_errors(f"metrics of {self.path} cannot be cut back"):
+            self._close_metrics()
+            if not path.exists():
+                return
+            text = path.read_bytes().decode("utf-8", errors="replace")
+            kept = kept_lines(text, step)
+            if kept != text:
+                files.write_atomic(path, kept)
+
+    def close(self) -> None:
+        """Let others in."""
+        self._close_metrics()
+        self._lock.close()
+
+    def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+
+    def __enter__(self) -> Self:
+        """Return the folder, to be closed at the end of `with`."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def open_run(
+    run_dir: files.PathLike,
+    config: Mapping[str, Any],
+    *,
+    identity_ignore: Iterable[str] = (),
+) -> RunFolder:
+    """Create a run folder, or reopen the one of the same run.
+
+    Args:
+      run_dir: the folder.
+      config: fully resolved, as JSON values.
+      identity_ignore: dotted keys (of a leaf or a whole part) in which a reopened
+        run may differ.
+
+    Raises:
+      UserError: in use, of another config, of something else, or not writable.
+    """
+    path = files.as_path(run_dir)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"run folder {path} is a file; choose another --run-dir")
+    with files.user_errors(f"run folder {path} cannot be used"):
+        _refuse_strange_folder(path)
+        path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+        try:
+            resumed = _check_or_write_config(path, dict(config), identity_ignore)
+            _write_env(path, resumed)
+        except BaseException:
+            lock.close()
+            raise
+    return RunFolder(path, lock, resumed)
+
+
+def read_config(run_dir: files.PathLike) -> dict[str, Any]:
+    """Return the config of a run, as JSON values."""
+    path = files.as_path(run_dir) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(
+            f"{run_dir} is not a run folder: {CONFIG}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is damaged: it holds no object")
+    return config
+
+
+def _refuse_strange_folder(path: files.Path) -> None:
+    """Never mix a run into a folder that holds something else."""
+    if not path.is_dir() or (path / CONFIG).exists():
+        return
+    strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
+    # What a write that was cut off leaves behind is ours too.
+    strange = [name for name in strange if not name.endswith(".part")]
+    if strange:
+        raise UserError(
+            f"run folder {path} holds {strange[0]!r} and no run; choose an empty or"
+            " a new folder"
+        )
+
+
+def _lock(path: files.Path) -> TextIO:
+    """Hold the folder until this process ends, however it ends (SIGKILL too)."""
+    file = open(path / LOCK, "a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"run folder {path} is in use by {holder}; wait for it to end or choose"
+            " another --run-dir"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            file.close()
+            raise
+        print(
+            f"{path}: this file system has no locks; start one process only",
+            file=sys.stderr,
+        )
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
+
+
+def _check_or_write_config(
+    path: files.Path, config: dict[str, Any], ignore: Iterable[str]
+) -> bool:
+    """Write the config, or compare it with the one there; True if one was."""
+    text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+    config = json.loads(text)
+    if not (path / CONFIG).exists():
+        files.write_atomic(path / CONFIG, text)
+        return False
+    before = read_config(path)
+    found = diff(before, config, ignore)
+    if found:
+        shown = [f"{d.key} is {d.first!r} there, {d.second!r} here" for d in found]
+        more = len(found) - _SHOWN_DIFFERENCES
+        tail = f"; and {more} more" if more > 0 else ""
+        raise UserError(
+            f"run folder {path} holds another run: "
+            f"{'; '.join(shown[:_SHOWN_DIFFERENCES])}{tail}; choose another --run-dir"
+        )
+    if before != config:
+        files.write_atomic(path / CONFIG, text)
+    return True
+
+
+def _write_env(path: files.Path, resumed: bool) -> None:
+    """Say what the run ran on; every later start adds itself under `resumed`."""
+    env = describe_environment()
+    file = path / ENV
+    if resumed and file.exists():
+        try:
+            first = json.loads(file.read_text())
+            first["resumed"] = [*first.get("resumed", []), env]
+            env = first
+        except (ValueError, AttributeError, TypeError):
+            print(f"{file} was damaged and is written anew", file=sys.stderr)
+    files.write_atomic(file, json.dumps(env, indent=2) + "\n")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, devices, commit and command of this process."""
+    versions = {"python": platform.python_version()}
+    for package in ("lrm-jax", *_PACKAGES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "versions": versions,
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the source tree, `+` appended if it was changed; None elsewhere."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    git = ["git", "-C", here, "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
