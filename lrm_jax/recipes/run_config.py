@@ -45,6 +45,9 @@ class RunConfig:
       checkpoint: when state is saved, and how much is kept.
       mesh: layout of the devices.
       deterministic: bit-equal results on GPU too, at its cost in speed.
+      init_from: `RUN[@step]` whose parameters the run starts from; set by
+        `--init-from`.
+      init_from_sha256: of that checkpoint.
     """
 
     recipe: Literal["latent"] = "latent"
@@ -60,12 +63,15 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     deterministic: bool = False
+    init_from: str = ""
+    init_from_sha256: str = ""
 
 
 NOT_IDENTITY = frozenset(
     {
         "name",
         "mesh",
+        "init_from",
         "data.path",
         "data.test_path",
         "data.resident",

@@ -1,0 +1,254 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a `RunConfig` to the parts of a latent run: data, model, step, placement."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lrm_jax import sharding
+from lrm_jax.data.pipeline import PuzzleSource, make_source
+from lrm_jax.models.latent import LatentCore, latent_core
+from lrm_jax.reasoning.latent import LatentReasoner
+from lrm_jax.recipes.latent_step import LatentStep, StepMetrics, scan_steps
+from lrm_jax.recipes.run_config import RunConfig, validate
+from lrm_jax.training.state import TrainState
+from lrm_jax.types import Params, Problem, UserError
+
+Dispatch = Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
+
+
+@dataclass
+class LatentRun:
+    """The parts of a latent run; arrays are made by its methods.
+
+    Attributes:
+      config: fully resolved.
+      source: puzzles.
+      core: the model's functions.
+      step: the pure training step.
+      mesh: where everything lives.
+      reasoner: the model behind the `Reasoner` seam; one object, so that
+        evaluation compiles once.
+    """
+
+    config: RunConfig
+    source: PuzzleSource
+    core: LatentCore
+    step: LatentStep
+    mesh: Mesh
+    reasoner: LatentReasoner
+    _batches: "HostBatches | None" = field(default=None, repr=False)
+
+    def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return the shapes of one global batch."""
+        batch, cells = self.config.train.batch_size, self.config.model.seq_len
+        grid = jax.ShapeDtypeStruct((batch, cells), jnp.int32)
+        ids = jax.ShapeDtypeStruct((batch,), jnp.int32)
+        return {"inputs": grid, "labels": grid, "puzzle_ids": ids}
+
+    def abstract_state(self) -> Any:
+        """Return shapes, dtypes and shardings of the training state."""
+        key = jax.random.key(self.config.seed)
+        shapes = jax.eval_shape(self.step.init, key, self.batch_shapes())
+        shardings = self.state_shardings(shapes)
+        return jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            shardings,
+        )
+
+    def state_shardings(self, shapes: Any) -> Any:
+        """Return where every leaf of the state lives.
+
+        Whatever carries the path of a weight (its average, its moments) lies as
+        the weight does; lanes are split over the batch axes; the rest is whole.
+        """
+        axes = self.core.logical_axes()
+        known = {
+            tuple(_names(path)): names
+            for path, names in jax.tree_util.tree_leaves_with_path(
+                axes["weights"], is_leaf=lambda x: isinstance(x, tuple)
+            )
+        }
+
+        def one(path: Any, leaf: Any) -> NamedSharding:
+            names = _names(path)
+            logical: tuple[str | None, ...] | None = None
+            if names[0] == "carry":
+                logical = ("batch", *[None] * (leaf.ndim - 1))
+            elif names[-1] == "puzzle_table":
+                logical = axes["puzzle_table"]
+            else:
+                tails = (tuple(names[i:]) for i in range(len(names)))
+                logical = next((known[t] for t in tails if t in known), None)
+            if logical is None or len(logical) != leaf.ndim:
+                return NamedSharding(self.mesh, P())
+            spec = sharding.partition_spec(logical, self.mesh, leaf.shape)
+            return NamedSharding(self.mesh, spec)
+
+        return jax.tree_util.tree_map_with_path(one, shapes)
+
+    def init_state(self, params: Params | None = None) -> TrainState:
+        """Return a fresh state on the mesh, from `params` where given."""
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
+        key = jax.random.key(self.config.seed)
+        empty = self.batch_shapes()
+        if params is None:
+            init = jax.jit(lambda k: self.step.init(k, empty), out_shardings=shardings)
+            return init(key)
+        init = jax.jit(
+            lambda k, p: self.step.init(k, empty, p), out_shardings=shardings
+        )
+        return init(key, params)
+
+    def dispatch(self) -> Dispatch:
+        """Return the jitted function of one dispatch; it donates the state.
+
+        It takes `train.steps_per_dispatch` steps. The batch is `[N, B, ...]` from
+        the host, or the resident arrays from which the device makes it.
+        """
+        cfg = self.config.train
+        count = cfg.steps_per_dispatch
+
+        def resident(state: TrainState, arrays: Any) -> tuple[TrainState, StepMetrics]:
+            def one(state: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
+                problem = self.source.batch_fn(
+                    jnp, arrays, self.config.seed, state.step, cfg.batch_size
+                )
+                return self.step(state, split_lanes(problem))
+
+            if count == 1:
+                return one(state, None)
+            state, metrics = jax.lax.scan(one, state, None, length=count)
+            return state, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
+
+        def streamed(
+            state: TrainState, problems: Problem
+        ) -> tuple[TrainState, StepMetrics]:
+            if count == 1:
+                return self.step(state, {k: v[0] for k, v in problems.items()})
+            return scan_steps(self.step, state, problems)
+
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
+        return jax.jit(
+            resident if self.config.data.resident else streamed,
+            donate_argnums=0,
+            out_shardings=(shardings, None),
+        )
+
+    def batches(self) -> Callable[[int], Any]:
+        """Return what gives the batch of the dispatch that begins at a step."""
+        if self.config.data.resident:
+            arrays = self.source.train_arrays()
+            whole = sharding.put(arrays, sharding.replicated(self.mesh, arrays))
+            return lambda step: whole
+        if self._batches is None:
+            self._batches = HostBatches(self.source, self.config, self.mesh)
+        return self._batches
+
+
+class HostBatches:
+    """Batches made on the host by Grain, placed on the mesh, in the order of steps."""
+
+    def __init__(self, source: PuzzleSource, config: RunConfig, mesh: Mesh) -> None:
+        """Start nothing yet; the first call says where to begin."""
+        self._source, self._config, self._mesh = source, config, mesh
+        self._iterator: Iterator[Any] | None = None
+        self._next = -1
+
+    def __call__(self, step: int) -> dict[str, jax.Array]:
+        """Return `[N, B, ...]`, the batches of the N steps from `step` on."""
+        train = self._config.train
+        if self._iterator is None or step != self._next:
+            self._iterator = self._source.grain_iterator(
+                self._config.seed,
+                train.batch_size,
+                step,
+                self._config.data.num_workers,
+            )
+        count = train.steps_per_dispatch
+        rows = [next(self._iterator) for _ in range(count)]
+        self._next = step + count
+        batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        spec = sharding.partition_spec((None, "batch"), self._mesh)
+        where = NamedSharding(self._mesh, spec)
+        return sharding.put(batch, {name: where for name in batch})
+
+
+def split_lanes(problem: Problem) -> dict[str, jax.Array]:
+    """Split the lanes of a batch over the mesh in use, inside `jax.jit`."""
+    return {
+        name: sharding.constrain(x, "batch", *[None] * (x.ndim - 1))
+        for name, x in problem.items()
+    }
+
+
+def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun:
+    """Build the parts of a run; nothing is compiled.
+
+    Args:
+      config: fully resolved.
+      source: puzzles, where they are at hand already.
+
+    Raises:
+      UserError: the config cannot run, or its data do not fit its model.
+    """
+    validate(config)
+    _check_determinism(config)
+    source = make_source(config.data) if source is None else source
+    check_fit(config, source)
+    core = latent_core(config.model)
+    step = LatentStep(
+        core=core,
+        halting=config.halting,
+        loss=config.loss,
+        optim=config.optim,
+        total_steps=config.train.total_steps,
+        grad_accum=config.train.grad_accum,
+        ema=config.train.ema_decay,
+        ema_warmup_steps=config.train.ema_warmup_steps,
+    )
+    mesh = sharding.make_mesh(config.mesh)
+    reasoner = LatentReasoner(core, config.halting)
+    return LatentRun(config, source, core, step, mesh, reasoner)
+
+
+def check_fit(config: RunConfig, source: PuzzleSource) -> None:
+    """Refuse data that the model cannot take."""
+    model = config.model
+    if source.seq_len != model.seq_len:
+        raise UserError(
+            f"model.seq_len={model.seq_len}: the data has {source.seq_len} cells"
+        )
+    if source.vocab_size > model.vocab_size:
+        raise UserError(
+            f"model.vocab_size={model.vocab_size}: the data has {source.vocab_size} "
+            "symbols"
+        )
+    if model.puzzle_emb_dim and source.num_puzzle_ids > model.num_puzzle_ids:
+        raise UserError(
+            f"model.num_puzzle_ids={model.num_puzzle_ids}: the data has puzzle ids up "
+            f"to {source.num_puzzle_ids - 1}"
+        )
+
+
+def _check_determinism(config: RunConfig) -> None:
+    import os
+
+    flag = "--xla_gpu_deterministic_ops=true"
+    on_gpu = config.deterministic and jax.default_backend() == "gpu"
+    if on_gpu and flag not in os.environ.get("XLA_FLAGS", ""):
+        raise UserError(
+            f"deterministic=true on a GPU needs XLA_FLAGS={flag} set before the start"
+        )
+
+
+def _names(path: Any) -> list[str]:
+    return [str(getattr(e, "key", getattr(e, "name", e))) for e in path]

@@ -1,0 +1,317 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A trained or imported run in Python: evaluate it, solve with it."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrm_jax import sharding
+from lrm_jax.config import from_dict
+from lrm_jax.data.pipeline import PuzzleSource, make_source
+from lrm_jax.data.views import PuzzleView
+from lrm_jax.evaluation.compact import CompactEvaluation, evaluate_compact
+from lrm_jax.evaluation.harness import evaluate
+from lrm_jax.evaluation.judges import judges_for
+from lrm_jax.evaluation.metrics import wilson_interval
+from lrm_jax.evaluation.trace import ThoughtTrace, save_traces, trace_thoughts
+from lrm_jax.models.latent import latent_core
+from lrm_jax.reasoning.budget import ThinkingBudget
+from lrm_jax.reasoning.latent import LatentReasoner
+from lrm_jax.recipes.latent_build import check_fit, split_lanes
+from lrm_jax.recipes.run_config import RunConfig
+from lrm_jax.training import files
+from lrm_jax.training.loading import load_params, parse_source
+from lrm_jax.training.run_folder import read_config
+from lrm_jax.types import Params, UserError
+
+Budget = str | int | ThinkingBudget
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """One problem, thought through.
+
+    Attributes:
+      answer: as text, row by row.
+      valid: whether it is right by the rules; None where the kind has none.
+      steps: segments spent.
+      halted: whether the reasoner stopped itself.
+      trace: what it thought after each segment.
+      view: how the puzzle is written.
+    """
+
+    answer: str
+    valid: bool | None
+    steps: int
+    halted: bool
+    trace: ThoughtTrace
+    view: PuzzleView
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values: the answer and every step of the thinking."""
+        thinking = [
+            {
+                "step": i + 1,
+                "answer": self.view.render(ids),
+                "halt_prob": round(float(halt), 6),
+            }
+            for i, (ids, halt) in enumerate(
+                zip(self.trace.preds, self.trace.halt_prob, strict=True)
+            )
+        ]
+        return {
+            "answer": self.answer,
+            "valid": self.valid,
+            "steps": self.steps,
+            "halted": self.halted,
+            "thinking": thinking,
+        }
+
+
+class Run:
+    """A reasoner with its parameters; what `lrm eval` and `lrm solve` use."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        params: Params,
+        *,
+        run_dir: str | None = None,
+        step: int = 0,
+        source: PuzzleSource | None = None,
+        reasoner: LatentReasoner | None = None,
+    ) -> None:
+        """Bind parameters (averaged ones where there are) to a config.
+
+        Args:
+          config: of the run.
+          params: what is evaluated.
+          run_dir: where reports go; None keeps them in memory.
+          step: optimizer steps behind the parameters.
+          source: the run's own data, where it is at hand.
+          reasoner: the one training used, so that nothing compiles twice.
+        """
+        self.config = config
+        self.step = step
+        self.run_dir = run_dir
+        self.mesh = sharding.make_mesh(config.mesh)
+        self.reasoner = reasoner or LatentReasoner(
+            latent_core(config.model), config.halting
+        )
+        self.params = sharding.put(params, sharding.replicated(self.mesh, params))
+        self._source = source
+
+    @cached_property
+    def source(self) -> PuzzleSource:
+        """The run's own data."""
+        source = self._source or make_source(self.config.data)
+        check_fit(self.config, source)
+        return source
+
+    @property
+    def cap(self) -> int:
+        """The most segments that a budget may mean."""
+        return self.config.eval.max_steps or self.config.halting.max_steps
+
+    def evaluate(
+        self,
+        data: str | None = None,
+        *,
+        budgets: Sequence[Budget] | None = None,
+        cap: int | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Measure the run at several thinking budgets in one pass.
+
+        Args:
+          data: CSV or dataset folder; None for the run's own test set, whose
+            result is also written to `report/`.
+          budgets: see `ThinkingBudget`; None for those of the config.
+          cap: the most segments a budget may mean; None for the run's own.
+          on_batch: progress, called with (problems done, problems).
+
+        Returns:
+          {n, results, depth_curve, halting_histogram, calibration, data, step}.
+        """
+        source = self.source if data is None else self._other_source(data)
+        cap = cap or self.cap
+        judge, extra = judges_for(source.view)
+        test = source.test_set()
+        with sharding.use_mesh(self.mesh):
+            found = evaluate(
+                self.reasoner,
+                self.params,
+                test,
+                budgets=list(budgets or self.config.eval.budgets),
+                cap=cap,
+                batch_size=self.config.eval.batch_size,
+                judge=judge,
+                extra_judges=extra,
+                constrain=split_lanes,
+                on_batch=on_batch,
+            )
+        report = {**found.report, "data": data or "own test set", "step": self.step}
+        parts = _by_part(source, found.correct)
+        if parts:
+            report["parts"] = parts
+        if self.run_dir is not None and data is None:
+            self._write_report(report, source)
+        return report
+
+    def evaluate_compact(
+        self, data: str | None = None, *, budget: Budget = "-1", lanes: int = 0
+    ) -> CompactEvaluation:
+        """Measure one adaptive budget with lane compaction (solved lanes leave)."""
+        source = self.source if data is None else self._other_source(data)
+        judge, _ = judges_for(source.view)
+        with sharding.use_mesh(self.mesh):
+            return evaluate_compact(
+                self.reasoner,
+                self.params,
+                source.test_set(),
+                budget=budget,
+                cap=self.cap,
+                lanes=lanes or self.config.eval.batch_size,
+                judge=judge,
+                constrain=split_lanes,
+            )
+
+    def solve(self, puzzle: str, *, budget: Budget = "-1") -> Solution:
+        """Solve one puzzle written as text.
+
+        Args:
+          puzzle: row by row; see `PuzzleView.parse`.
+          budget: how long to think.
+        """
+        view = self.view
+        inputs = view.parse(puzzle)[None]
+        problem = {
+            "inputs": inputs,
+            "puzzle_ids": np.zeros(1, np.int32),
+        }
+        budget = ThinkingBudget.parse(budget)
+        max_steps, early_stop = budget.resolve(self.cap)
+        (trace,) = trace_thoughts(
+            self.reasoner,
+            self.params,
+            problem,
+            max_steps=max_steps,
+            early_stop=early_stop,
+        )
+        answer = trace.preds[-1]
+        valid = view.is_valid(inputs, answer[None])
+        steps = len(trace.preds)
+        return Solution(
+            answer=view.render_grid(answer),
+            valid=None if valid is None else bool(valid[0]),
+            steps=steps,
+            halted=early_stop is not None and steps < max_steps,
+            trace=trace,
+            view=view,
+        )
+
+    @property
+    def view(self) -> PuzzleView:
+        """How the run's puzzles are written."""
+        from lrm_jax.data.views import maze_view, sudoku_view
+
+        data = self.config.data
+        if self._source is None and data.kind == "sudoku" and data.side:
+            return sudoku_view(data.side)
+        if self._source is None and data.kind == "maze" and data.side:
+            return maze_view(data.side)
+        return self.source.view
+
+    def _other_source(self, path: str) -> PuzzleSource:
+        """Read other puzzles of the run's kind, to test on."""
+        if not Path(path).exists():
+            raise UserError(f"--data {path}: no such file or folder")
+        data = dataclasses.replace(
+            self.config.data, path=path, test_path=path, train_size=0, test_size=0,
+            min_rating=0, max_rating=-1, allow_multiple=True,
+        )  # fmt: skip
+        source = make_source(data)
+        check_fit(self.config, source)
+        return source
+
+    def _write_report(self, report: Mapping[str, Any], source: PuzzleSource) -> None:
+        folder = files.as_path(self.run_dir or ".") / "report"
+        with files.user_errors(f"report of {self.run_dir} cannot be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(report, indent=1, allow_nan=False)
+            files.write_atomic(folder / "eval.json", text + "\n")
+        traces = self.traces(source)
+        if traces:
+            save_traces(folder / "traces.npz", traces, source.view)
+
+    def traces(self, source: PuzzleSource | None = None) -> list[ThoughtTrace]:
+        """Return the thinking on the first few test problems, at full depth."""
+        source = source or self.source
+        test = source.test_set()
+        count = min(self.config.eval.num_traces, len(test["inputs"]))
+        if not count:
+            return []
+        return trace_thoughts(
+            self.reasoner,
+            self.params,
+            {name: np.asarray(x)[:count] for name, x in test.items()},
+            max_steps=self.cap,
+        )
+
+
+def load(run: str) -> Run:
+    """Open a run folder, trained or imported.
+
+    Args:
+      run: `RUN`, `RUN@STEP`, `RUN@best` or `RUN@latest`. Without a step the best
+        evaluated checkpoint is taken, or the newest where none was evaluated.
+
+    Raises:
+      UserError: no run, an unknown recipe, or no usable checkpoint.
+    """
+    folder, which = parse_source(run)
+    config = from_dict(RunConfig, read_config(folder))
+    core = latent_core(config.model)
+    abstract = jax.eval_shape(core.init, jax.random.key(0))
+    if "@" not in run:
+        which = _best_or_latest(folder)
+    loaded = load_params(folder, which, abstract=abstract)
+    params = loaded.params
+    if loaded.ema is not None:
+        params = {**params, "weights": loaded.ema}
+    return Run(config, params, run_dir=folder, step=loaded.step)
+
+
+def _best_or_latest(folder: str) -> str:
+    from lrm_jax.training.checkpoint import list_steps
+
+    found = list_steps(files.as_path(folder) / "checkpoints")
+    return "best" if any(info.best for info in found) else "latest"
+
+
+def _by_part(
+    source: PuzzleSource, correct: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Return accuracy per named part of the test set and budget."""
+    parts = source.test_parts
+    if parts is None:
+        return {}
+    table: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(parts.names):
+        rows = parts.index == number
+        table[name] = {"n": int(rows.sum())}
+        for budget, right in correct.items():
+            wins, n = int(right[rows].sum()), int(rows.sum())
+            if n:
+                table[name][budget] = {
+                    "exact_accuracy": wins / n,
+                    "ci95": list(wilson_interval(wins, n)),
+                }
+    return table
