@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax.data.views import PuzzleView
 from lrm_jax.types import Array, Problem
 
 Judge = Callable[[Array, Problem], Array]
@@ -68,15 +69,28 @@ class SudokuJudge:
         return np.concatenate([grid, grid.T, boxes])
 
 
+def judges_for(view: PuzzleView) -> tuple[Judge, dict[str, Judge]]:
+    """Return what decides exactness for a kind of puzzle, and its extra judges.
+
+    A Sudoku is solved by any valid grid. A maze is exact by its label, as in the
+    published figures; whether the path is a valid shortest one is said apart.
+    """
+    if view.kind == "sudoku":
+        return SudokuJudge(view.box_rows, view.box_cols), {"label": exact_match}
+    if view.kind == "maze":
+        return exact_match, {"valid": MazeJudge(view.rows, view.cols)}
+    return exact_match, {}
+
+
 WALL, FREE, START, GOAL, PATH = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
 class MazeJudge:
-    """Right where the marked cells are one shortest path from start to goal.
+    """Right where the answer is the maze with one shortest path marked.
 
-    Any shortest path counts; the path is the cells answered `o`, and nothing else
-    of the answer is looked at.
+    Any shortest path from start to goal counts; every other cell must be the
+    puzzle's.
 
     Attributes:
       rows: of the maze.
@@ -89,20 +103,16 @@ class MazeJudge:
     def __call__(self, ids: Array, problem: Problem) -> Array:
         """Return `[B]` bool."""
         shape = (-1, self.rows, self.cols)
-        maze = problem["inputs"].reshape(shape)
-        path = ids.reshape(shape) == PATH
+        maze, answer = problem["inputs"].reshape(shape), ids.reshape(shape)
+        path = answer == PATH
         start, goal = maze == START, maze == GOAL
         shortest = _distance(maze != WALL, start, goal)  # [B]
         along = _distance(path | start | goal, start, goal)
-        on_free_cells = (~path | (maze == FREE)).all((1, 2))
+        kept = jnp.where(path, maze == FREE, answer == maze).all((1, 2))
         marked = path.sum((1, 2), dtype=jnp.int32)
         # Connected with shortest - 1 cells: every one of them lies on the path.
-        return (
-            on_free_cells
-            & (shortest > 0)
-            & (along == shortest)
-            & (marked == shortest - 1)
-        )
+        one_path = (along == shortest) & (marked == shortest - 1)
+        return kept & (shortest > 0) & one_path
 
 
 def _distance(passable: Array, start: Array, goal: Array) -> Array:

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrm_jax.evaluation.judges import MazeJudge, SudokuJudge, cells_right, exact_match
+from lrm_jax.data import maze as maze_data
+from lrm_jax.data.views import arc_view, maze_view, sudoku_view
+from lrm_jax.evaluation.judges import (
+    MazeJudge,
+    SudokuJudge,
+    cells_right,
+    exact_match,
+    judges_for,
+)
 
 GRID_6 = """
 123456
@@ -101,6 +109,7 @@ PUZZLE = "S  |   |  G"
         ("S o|  o|  G", False),  # does not touch the start
         ("S  |   |  G", False),
         ("ooo|  o|  G", False),  # marks the start
+        ("Soo|# o|  G", False),  # changes another cell
     ],
 )
 def test_maze_by_hand(answer, right):
@@ -133,3 +142,35 @@ def test_maze_lanes_do_not_disturb_each_other():
 def test_judges_hash_by_their_fields():
     assert hash(SudokuJudge(2, 3)) == hash(SudokuJudge(2, 3))
     assert MazeJudge(3, 4) == MazeJudge(3, 4) != MazeJudge(4, 3)
+
+
+def test_judges_of_a_kind():
+    assert judges_for(sudoku_view(6)) == (SudokuJudge(2, 3), {"label": exact_match})
+    assert judges_for(maze_view(5)) == (exact_match, {"valid": MazeJudge(5, 5)})
+    assert judges_for(arc_view(9)) == (exact_match, {})
+
+
+def test_maze_judge_agrees_with_the_verifier_of_the_data():
+    mazes = maze_data.generate(6, 40, seed=1)
+    rng = np.random.default_rng(0)
+    flips = rng.random(mazes.solutions.shape) < 0.02
+    noisy = np.where(flips, rng.integers(1, 6, flips.shape), mazes.solutions)
+    turned = mazes.solutions[::-1]  # the path of another maze
+    for answers in (mazes.solutions, noisy, turned):
+        verdict = jax.jit(MazeJudge(6, 6))(
+            jnp.array(answers), {"inputs": jnp.array(mazes.puzzles, jnp.int32)}
+        )
+        np.testing.assert_array_equal(verdict, maze_data.verify(mazes.puzzles, answers))
+
+
+def test_sudoku_judge_agrees_with_the_verifier_of_the_data():
+    grid = np.repeat(sudoku(GRID_6), 30, 0)
+    rng = np.random.default_rng(0)
+    answers = np.where(
+        rng.random(grid.shape) < 0.02, rng.integers(0, 9, grid.shape), grid
+    )
+    inputs = np.where(rng.random(grid.shape) < 0.6, 1, grid)
+    verdict = jax.jit(SudokuJudge(2, 3))(answers, {"inputs": inputs})
+    expected = sudoku_view(6).is_valid(inputs, answers)
+    np.testing.assert_array_equal(verdict, expected)
+    assert 0 < int(verdict.sum()) < 30
