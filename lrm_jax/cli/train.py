@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a preset, package.module:name, or a config.json; then any number of "
         "overrides key.path=value (or --key.path value)",
     )
+    parser.add_argument("--data", metavar="PATH", help="the same as data.path=PATH")
     parser.add_argument(
         "--run-dir", metavar="D", help="run folder (default: runs/NAME-HASH)"
     )
@@ -55,12 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax import presets
-    from lrm_jax.config import apply_overrides
+    from lrm_jax.config import apply_overrides, replace
     from lrm_jax.recipes import latent
-    from lrm_jax.recipes.run_config import run_id, validate
+    from lrm_jax.recipes.run_config import run_id
 
     config = apply_overrides(presets.get(args.preset), args.overrides)
-    validate(config)
+    if args.data is not None:
+        config = replace(config, {"data.path": args.data})
     data = latent.train(
         config,
         args.run_dir or f"runs/{run_id(config)}",

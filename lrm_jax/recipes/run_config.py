@@ -45,6 +45,8 @@ class RunConfig:
       checkpoint: when state is saved, and how much is kept.
       mesh: layout of the devices.
       deterministic: bit-equal results on GPU too, at its cost in speed.
+      init_from: `RUN[@step]` whose parameters the run started from; empty for none.
+      init_from_sha256: of that checkpoint, so that the folder says what it was.
       init_from: `RUN[@step]` whose parameters the run starts from; set by
         `--init-from`.
       init_from_sha256: of that checkpoint.
@@ -63,6 +65,8 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     deterministic: bool = False
+    init_from: str = ""
+    init_from_sha256: str = ""
     init_from: str = ""
     init_from_sha256: str = ""
 
@@ -98,7 +102,7 @@ def not_identity(config: RunConfig) -> frozenset[str]:
     return NOT_IDENTITY
 
 
-_PATHS_AND_MESH = frozenset({"mesh", "data.path", "data.test_path"})
+_PATHS_AND_MESH = frozenset({"mesh", "data.path", "data.test_path", "init_from"})
 
 
 def run_id(config: RunConfig) -> str:
