@@ -8,6 +8,7 @@ references take from the data set (vocab_size, seq_len, num_puzzle_identifiers)
 are not in published files; they come from the tensors where these tell.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,29 @@ _COMMON = (
 )
 # Cells of the published tasks, by a word of the data path they were trained on.
 _TASK_CELLS = {"sudoku": 81, "maze-30x30": 900, "arc": 900}
+
+
+_SAID_BY_ARCH = (
+    "vocab_size",
+    "seq_len",
+    "num_puzzle_ids",
+    "puzzle_emb_dim",
+    "puzzle_prefix_len",
+    "d_model",
+    "n_heads",
+    "expansion",
+    "h_layers",
+    "l_layers",
+    "h_cycles",
+    "l_cycles",
+    "mixer",
+    "positions",
+    "rope_theta",
+    "norm_eps",
+    "dtype",
+)
+# How a model is trained or compiled; the weights and their meaning stay.
+_NOT_OF_THE_MODEL = ("grad_depth", "scan_layers", "remat", "grid_shape")
 
 
 class Arch(NamedTuple):
@@ -344,13 +368,15 @@ def _loss_kind(arch: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
 def _check_published(
     kind: Kind, model: LatentConfig, halting: Mapping[str, Any], loss: Mapping[str, Any]
 ) -> None:
+    """Refuse what the reference's model class cannot say."""
     rules = {"hrm": ("q_learning",), "trm": ("halt_only", "q_learning")}
     mixers = {"hrm": ("attention",), "trm": ("attention", "mlp_t")}
     accepted: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "model.norm_placement": (model.norm_placement, ("post",)),
-        "model.qk_norm": (model.qk_norm, (False,)),
-        "model.mlp": (model.mlp, ("swiglu",)),
-        "model.ff_multiple": (model.ff_multiple, (256,)),
+        f"model.{field.name}": (getattr(model, field.name), (field.default,))
+        for field in dataclasses.fields(LatentConfig)
+        if field.name not in _SAID_BY_ARCH + _NOT_OF_THE_MODEL
+    }
+    accepted |= {
         "model.mixer": (model.mixer, mixers[kind]),
         "model.positions": (model.positions, ("rope", "learned", "none")),
         "halting.rule": (halting["rule"], rules[kind]),
@@ -358,14 +384,15 @@ def _check_published(
     }
     if kind == "hrm":
         ceil = -(-model.puzzle_emb_dim // model.d_model)
-        prefix = (model.puzzle_prefix_len, (0, ceil))
-        accepted["model.puzzle_prefix_len"] = prefix
-        accepted["shared weights (model.h_layers == 0)"] = (not model.h_layers, (False,))
-    else:
-        accepted["model.h_layers"] = (model.h_layers, (0,))
+        accepted["model.puzzle_prefix_len"] = (model.puzzle_prefix_len, (0, ceil))
     for field, (value, allowed) in accepted.items():
         if value not in allowed:
             choices = " or ".join(repr(choice) for choice in allowed)
             raise UserError(
-                f"{field} is {value!r}: the published {kind} model has only {choices}"
+                f"{field}={value!r}: the published {kind} model has only {choices}"
             )
+    if (kind == "hrm") != bool(model.h_layers):
+        wanted = "1 or more" if kind == "hrm" else "0"
+        raise UserError(
+            f"model.h_layers={model.h_layers}: the published {kind} model has {wanted}"
+        )

@@ -1,0 +1,163 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`lrm verify`: run reference fixtures and say how far our numbers are from them.
+
+Fixtures are folders of numbers that the PyTorch originals produced. The kind of a
+folder is told from its contents; a folder of folders is searched.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lrm_jax.data.puzzle_format import verify_dataset_folder
+from lrm_jax.interop.arch import kind_of, read_settings
+from lrm_jax.recipes.verify_core import verify_run
+from lrm_jax.recipes.verify_layout import LAYOUT_FILE, layout_kind, verify_layout
+from lrm_jax.recipes.verify_pieces import is_pieces, verify_pieces
+from lrm_jax.recipes.verify_report import Report
+from lrm_jax.types import UserError
+
+RUN_FILES = ("weights", "inputs", "outputs", "grads", "params_after", "outputs_f64")
+"""What a folder of an HRM or TRM run holds beside its config.json."""
+
+
+class Fixture(NamedTuple):
+    """One thing to verify.
+
+    Attributes:
+      name: path below the folder that was asked for, "." for itself.
+      kind: hrm, trm, pieces, datasets or hf.
+      run: does it; None where no verifier for the kind is built in.
+    """
+
+    name: str
+    kind: str
+    run: Callable[[], tuple[Report, list[str]]] | None
+
+
+def verify(
+    folder: str | Path,
+    *,
+    float64: bool = True,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Verify every fixture in a folder, in float32 and then in float64.
+
+    Args:
+      folder: a fixture, or a folder of them.
+      float64: also run in float64, where the fixture has such numbers.
+      progress: told one line per fixture.
+
+    Returns:
+      `ok`; `kind`, or "several"; `max_diff`, the largest difference per output;
+      `failed`, one line for each output over tolerance; `folders`, the same for
+      each fixture; `skipped`, fixtures of kinds that have no verifier.
+
+    Raises:
+      UserError: no fixture is there, or one is incomplete or damaged.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected a folder of fixtures")
+    fixtures = list(find_fixtures(root, float64=float64))
+    runs = [fixture for fixture in fixtures if fixture.run is not None]
+    if not runs:
+        found = ", ".join(f"{f.name} ({f.kind})" for f in fixtures) or "none"
+        raise UserError(
+            f"{root}: no fixture of kind hrm, trm, pieces or datasets; found {found}"
+        )
+    # Most of the time is compilation, which threads share; x64 is per thread.
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(_run, fixture, progress) for fixture in runs]
+        try:
+            results = [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    folders = {fixture.name: r for fixture, r in zip(runs, results, strict=True)}
+    skipped = [f"{f.name} ({f.kind})" for f in fixtures if f.run is None]
+    return _merge(folders) | {"folders": folders, "skipped": skipped}
+
+
+def _run(fixture: Fixture, progress: Callable[[str], None]) -> dict[str, Any]:
+    assert fixture.run is not None
+    start = time.monotonic()
+    report, unchecked = fixture.run()
+    state = "ok" if report.ok else f"{len(report.failed)} over tolerance"
+    progress(f"{fixture.name} ({fixture.kind}): {state}")
+    return {
+        "ok": report.ok,
+        "kind": fixture.kind,
+        "max_diff": report.max_diff,
+        "failed": report.failed,
+        "unchecked": unchecked,
+        "time_s": round(time.monotonic() - start, 2),
+    }
+
+
+def find_fixtures(root: Path, *, float64: bool = True) -> Iterator[Fixture]:
+    """List the fixtures in a folder and below it, in order of their names."""
+    yield from _find(root, root, float64)
+
+
+def _find(root: Path, folder: Path, float64: bool) -> Iterator[Fixture]:
+    name = str(folder.relative_to(root))
+    if (folder / "config.json").is_file() and any(
+        (folder / f"{file}.safetensors").is_file() for file in RUN_FILES
+    ):
+        settings = read_settings(folder / "config.json")
+        kind = kind_of(settings["arch"], dict(settings.get("reference") or {}))
+        if kind is None:
+            kind = "hrm" if settings["arch"].get("H_layers") else "trm"
+        yield Fixture(name, kind, lambda: verify_run(folder, kind, float64=float64))
+        return
+    if is_pieces(folder):
+        run = lambda: verify_pieces(folder, float64=float64)
+        yield Fixture(name, "pieces", run)
+        return
+    if _is_datasets(folder):
+        yield Fixture(name, "datasets", lambda: (_verify_datasets(folder), []))
+        return
+    if (folder / "model" / "config.json").is_file():
+        yield Fixture(name, "hf", None)
+        return
+    if (folder / LAYOUT_FILE).is_file():
+        kind = layout_kind(folder)
+        run = lambda: (verify_layout(folder, kind), [])
+        yield Fixture(str(Path(name) / LAYOUT_FILE), kind, run)
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        yield from _find(root, child, float64)
+
+
+def _is_datasets(folder: Path) -> bool:
+    """A folder of data kinds, one kind, or one data set on the published format."""
+    names = ("hrm_batches.json", "trm_batches.json", "identifiers.json")
+    built = ("hrm_build_info.json", "trm_build_info.json")
+    return any((folder / name).is_file() for name in names + built)
+
+
+def _verify_datasets(folder: Path) -> Report:
+    report = Report()
+    for output, problems in verify_dataset_folder(folder).items():
+        report.expect(output, not problems, "; ".join(problems))
+    return report
+
+
+def _merge(folders: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    kinds = {result["kind"] for result in folders.values()}
+    max_diff: dict[str, float] = {}
+    failed = []
+    for name, result in folders.items():
+        for output, diff in result["max_diff"].items():
+            max_diff[output] = max(max_diff.get(output, 0.0), diff)
+        failed += [f"{name}: {line}" for line in result["failed"]]
+    return {
+        "ok": all(result["ok"] for result in folders.values()),
+        "kind": kinds.pop() if len(kinds) == 1 else "several",
+        "max_diff": max_diff,
+        "failed": failed,
+    }
