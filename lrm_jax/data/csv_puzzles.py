@@ -58,6 +58,7 @@ class _Text(NamedTuple):
     question: str
     answer: str | None
     rating: str | None
+    n_solutions: str | None
 
 
 def _read_text(path: Path) -> list[_Text]:
@@ -88,15 +89,18 @@ def _read_text(path: Path) -> list[_Text]:
     return rows
 
 
-def _fields(row: list[str], at: dict[str, int]) -> tuple[str, str | None, str | None]:
-    """Return question, answer and rating; a field that is cut off is empty."""
+def _fields(
+    row: list[str], at: dict[str, int]
+) -> tuple[str, str | None, str | None, str | None]:
+    """Return the columns that are used; a field that is cut off is empty."""
 
     def field(name: str) -> str | None:
         if name not in at:
             return None
         return row[at[name]] if at[name] < len(row) else ""
 
-    return field("question") or "", field("answer"), field("rating")
+    names = ("answer", "rating", "n_solutions")
+    return field("question") or "", *(field(name) for name in names)
 
 
 def guess_view(questions: list[str]) -> PuzzleView:
@@ -144,12 +148,28 @@ def _text_problem(row: _Text, view: PuzzleView) -> str | None:
     reason = _find_foreign(row.question, "question", view)
     if reason is None and row.answer is not None:
         reason = _find_foreign(row.answer, "answer", view)
-    if reason is None and row.rating is not None:
-        try:
-            int(row.rating)
-        except ValueError:
-            reason = f"rating {row.rating!r} is not a whole number"
+    for name in ("rating", "n_solutions"):
+        value: str | None = getattr(row, name)
+        if reason is None and value is not None and not _is_whole(value):
+            reason = f"{name} {value!r} is not a whole number"
     return reason
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit()
+
+
+def read_declared_counts(path: str | Path) -> dict[int, int] | None:
+    """Return the column `n_solutions` by line (-1 where it is no number), if any."""
+    rows = _read_text(Path(path))
+    if rows[0].n_solutions is None:
+        return None
+    told = [row.n_solutions or "" for row in rows]
+    return {
+        row.line: int(text) if _is_whole(text) else -1
+        for row, text in zip(rows, told, strict=True)
+    }
 
 
 def read_csv(

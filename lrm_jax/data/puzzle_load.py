@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lrm_jax.data import counter_rng, csv_puzzles, maze, sudoku
+from lrm_jax.data.isomorphism import overlaps
 from lrm_jax.data.puzzle_table import PuzzleTable, single_examples
 from lrm_jax.data.views import PuzzleView, maze_view, sudoku_view
 from lrm_jax.types import UserError
@@ -148,28 +149,14 @@ def _generated(cfg: "PuzzleDataConfig") -> Splits:
     view = sudoku_view(cfg.side) if cfg.kind == "sudoku" else maze_view(cfg.side)
     test = _generate(cfg, view, cfg.test_size or _DEFAULT_SIZE, _TEST)
     wanted = cfg.train_size or _DEFAULT_SIZE
-    taken = row_keys(view, test.inputs, cfg.holdout)
     spare = 0
     while True:
         train = _generate(cfg, view, wanted + spare, _TRAIN)
-        train = train.take(~is_among(row_keys(view, train.inputs, cfg.holdout), taken))
+        train = train.take(~overlaps(view, train.inputs, test.inputs, cfg.holdout))
         missing = wanted - len(train.inputs)
         if missing <= 0:
             return Splits(view, train.take(slice(wanted)), test)
         spare = 2 * spare + 2 * missing
-
-
-def row_keys(view: PuzzleView, inputs: np.ndarray, holdout: str) -> np.ndarray:
-    """Return one value per row that is equal for puzzles to be kept together."""
-    rows = inputs if holdout == "none" else view.canonical_form(inputs)
-    rows = np.ascontiguousarray(rows)
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-
-
-def is_among(keys: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """Return bool `[n]`: which keys are among the taken ones."""
-    known = {key.tobytes() for key in taken}
-    return np.fromiter((k.tobytes() in known for k in keys), bool, len(keys))
 
 
 def _by_class(cfg: "PuzzleDataConfig") -> Splits:
@@ -255,7 +242,6 @@ def _from_csv(cfg: "PuzzleDataConfig") -> Splits:
     if cfg.test_size:
         held[sample_rows(len(held), cfg.test_size, _stream(cfg.seed, _TEST))] = True
     test = rows.take(held)
-    keys = row_keys(view, rows.inputs, cfg.holdout)
-    train = rows.take(~held & ~is_among(keys, keys[held]))
+    train = rows.take(~held & ~overlaps(view, rows.inputs, test.inputs, cfg.holdout))
     pick = sample_rows(len(train.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
     return Splits(view, train.take(pick), test)
