@@ -95,27 +95,22 @@ def plot_training_curves(records: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def plot_accuracy_by_budget(
-    curve: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
     results: Sequence[Mapping[str, Any]] = (),
-    control: Sequence[Mapping[str, Any]] | None = None,
-    label: str = "this run",
-    control_label: str = "control",
 ) -> bytes:
     """Draw exact accuracy against thinking, with 95 % intervals.
 
     Args:
-      curve: `depth_curve` of an evaluation.
-      results: `results`; those that stop early are points at their mean steps.
-      control: the curve of a run to compare with.
-      label: of the curve.
-      control_label: of the control.
+      curves: label -> `depth_curve` of an evaluation; the first is the run's, the
+        others are controls or rivals.
+      results: `results` of the first; those that stop early are points at their
+        mean steps.
     """
     out = io.BytesIO()
     with _figure(out) as (ax,):
-        _draw_curve(ax, curve, label, 0)
-        if control:
-            _draw_curve(ax, control, control_label, 1)
+        for i, (label, curve) in enumerate(curves.items()):
+            _draw_curve(ax, curve, label, i)
         early = [r for r in results if r["budget"] == "-1" or "+halt" in r["budget"]]
         for i, result in enumerate(early):
             low, high = result["ci95"]
@@ -124,8 +119,8 @@ def plot_accuracy_by_budget(
                 result["mean_steps"],
                 y,
                 yerr=[[y - low], [high - y]],
-                fmt=MARKERS[(i + 2) % len(MARKERS)],
-                color=CYCLE[(i + 2) % len(CYCLE)],
+                fmt=MARKERS[(i + len(curves)) % len(MARKERS)],
+                color=CYCLE[(i + len(curves)) % len(CYCLE)],
                 markersize=7,
                 capsize=3,
                 label=f"budget {result['budget']} (mean steps)",
@@ -136,9 +131,9 @@ def plot_accuracy_by_budget(
             xlabel="steps of thought",
             ylabel="puzzles solved",
         )
-        _step_axis(ax, max(entry["steps"] for entry in [*curve, *(control or [])]))
+        _step_axis(ax, max(e["steps"] for curve in curves.values() for e in curve))
         _percent_axis(ax)
-        _legend_if_any(ax, len(early) + (1 if control else 0))
+        ax.legend(loc="best", title="shaded: 95 % interval", title_fontsize=8)
     return out.getvalue()
 
 
@@ -287,16 +282,16 @@ def _draw_curve(
     """Accuracy by step with its interval as a band."""
     steps = [entry["steps"] for entry in curve]
     low, high = zip(*(entry["ci95"] for entry in curve), strict=True)
-    color = CYCLE[i]
+    color = CYCLE[i % len(CYCLE)]
     ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     ax.plot(
         steps,
         [entry["exact_accuracy"] for entry in curve],
         color=color,
-        linestyle=DASHES[i],
-        marker=MARKERS[i],
+        linestyle=DASHES[i % len(DASHES)],
+        marker=MARKERS[i % len(MARKERS)],
         markersize=4,
-        label=f"{label} (95 % interval)",
+        label=label,
     )
 
 
@@ -324,12 +319,6 @@ def _step_axis(ax: "Axes", last: int) -> None:
         ax.set_xticks(range(1, last + 1))
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _legend_if_any(ax: "Axes", extra: int) -> None:
-    """A legend only where there is more than one thing to tell apart."""
-    if extra:
-        ax.legend(loc="best")
 
 
 def _say_empty(ax: "Axes", text: str) -> None:

@@ -1,0 +1,93 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What run folders say, and which runs are seeds of one experiment."""
+
+import copy
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrm_jax.types import UserError
+
+NOT_IDENTITY = ("seed", "name", "mesh")
+"""Keys of a config that do not make it another experiment."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder says.
+
+    Attributes:
+      path: the folder.
+      config: of config.json.
+      metrics: lines of metrics.jsonl.
+      evaluation: of report/eval.json, or None.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluation: dict[str, Any] | None
+
+    @property
+    def traces(self) -> Path | None:
+        """The file of traces, where there is one."""
+        path = self.path / "report" / "traces.npz"
+        return path if path.exists() else None
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that differ in their seed only."""
+
+    label: str
+    runs: list[RunRecord]
+
+
+def read_run(path: str | os.PathLike[str]) -> RunRecord:
+    """Read a run folder; a metrics line torn by a crash is left out."""
+    folder = Path(path)
+    config = _read_json(folder / "config.json")
+    if config is None:
+        raise UserError(f"{os.fspath(path)!r}: no config.json, so not a run folder")
+    records = []
+    if (folder / "metrics.jsonl").exists():
+        for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "step" in record:
+                records.append(record)
+    evaluation = _read_json(folder / "report" / "eval.json")
+    return RunRecord(folder, config, records, evaluation)
+
+
+def group_runs(runs: Sequence[RunRecord]) -> list[RunGroup]:
+    """Put runs of one config, whatever their seed, together; first come, first."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        config = copy.deepcopy(run.config)
+        for key in NOT_IDENTITY:
+            config.pop(key, None)
+        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+    labels = [str(g[0].config.get("name") or g[0].path.name) for g in groups.values()]
+    return [
+        RunGroup(
+            label if labels.count(label) == 1 else f"{label} ({runs[0].path.name})",
+            runs,
+        )
+        for label, runs in zip(labels, groups.values(), strict=True)
+    ]
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(path)!r}: not JSON ({error})") from error
