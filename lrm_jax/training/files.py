@@ -59,6 +59,20 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a whole line or nothing."""
+    data = line.encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        written = 0
+        try:
+            while written < len(data):
+                written += file.write(data[written:])
+        except OSError:
+            file.truncate(before)
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Put the names in a folder on the disk."""
     fd = os.open(folder, os.O_RDONLY)

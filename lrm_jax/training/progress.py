@@ -82,14 +82,16 @@ class _Bar:
 
         self._bar = RichProgress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[shown]}"),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(name, total=total, completed=start, shown="")
+        self._task = self._bar.add_task(
+            name[:20], total=total, completed=start, shown=""
+        )
         self._bar.start()
 
     def advance(self, step: int) -> None:

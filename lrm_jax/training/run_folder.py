@@ -48,7 +48,6 @@ class RunFolder:
         self.path = path
         self.resumed = resumed
         self._lock = lock
-        self._metrics: TextIO | None = None
 
     @property
     def checkpoints(self) -> files.Path:
@@ -63,32 +62,24 @@ class RunFolder:
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to `metrics.jsonl`; NaN and infinity become null."""
         with files.user_errors(f"metrics of {self.path} cannot be written"):
-            if self._metrics is None:
-                self._metrics = open(self.path / METRICS, "a", encoding="utf-8")
-            self._metrics.write(json_line(record))
-            self._metrics.flush()
+            files.append_line(self.path / METRICS, json_line(record))
 
     def rewind(self, step: int) -> None:
         """Cut `metrics.jsonl` back to `step`: drop later and torn records."""
         path = self.path / METRICS
         with files.user_errors(f"metrics of {self.path} cannot be cut back"):
-            self._close_metrics()
             if not path.exists():
                 return
             text = path.read_bytes().decode("utf-8", errors="replace")
             kept = kept_lines(text, step)
-            if kept != text:
+            if text.startswith(kept):  # Needs no space on a full disk.
+                os.truncate(path, len(kept.encode()))
+            else:
                 files.write_atomic(path, kept)
 
     def close(self) -> None:
         """Let others in."""
-        self._close_metrics()
         self._lock.close()
-
-    def _close_metrics(self) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
 
     def __enter__(self) -> Self:
         """Return the folder, to be closed at the end of `with`."""
