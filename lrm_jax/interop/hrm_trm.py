@@ -5,10 +5,10 @@
 Both repositories name their tensors alike (HRM: `H_level` and `L_level`; TRM:
 `L_level` only, `mlp_t` in place of `self_attn` in the mixer variant). A compiled
 module's file carries the prefix `_orig_mod.` more. Linear weights are
-`[out, in]` there and `[in, out]` here, fused ones `[in, parts, out]`. Nothing is rounded: dtypes are the file's.
+`[out, in]` there and `[in, out]` here, fused ones `[in, parts, out]`. Nothing is
+rounded: dtypes are the file's.
 """
 
-import math
 import math
 import re
 from collections.abc import Mapping

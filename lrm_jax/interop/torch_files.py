@@ -59,7 +59,8 @@ def _import_torch() -> ModuleType:
         import torch
     except ImportError as error:
         raise UserError(
-            'torch files need torch, which is not installed: pip install "lrm-jax[torch]"'
+            "torch files need torch, which is not installed: "
+            'pip install "lrm-jax[torch]"'
         ) from error
     return torch
 

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lrm_jax.data.puzzle_format import verify_dataset_folder
-from lrm_jax.interop.arch import kind_of, read_settings
+from lrm_jax.data import puzzle_format
+from lrm_jax.data.verify_dataset import verify_dataset_folder
+from lrm_jax.interop.arch import KINDS, kind_of, read_settings
 from lrm_jax.recipes.verify_core import verify_run
 from lrm_jax.recipes.verify_layout import LAYOUT_FILE, layout_kind, verify_layout
 from lrm_jax.recipes.verify_pieces import is_pieces, verify_pieces
@@ -135,15 +136,16 @@ def _find(root: Path, folder: Path, float64: bool) -> Iterator[Fixture]:
 
 def _is_datasets(folder: Path) -> bool:
     """A folder of data kinds, one kind, or one data set on the published format."""
-    names = ("hrm_batches.json", "trm_batches.json", "identifiers.json")
-    built = ("hrm_build_info.json", "trm_build_info.json")
-    return any((folder / name).is_file() for name in names + built)
+    if puzzle_format.is_dataset(folder):
+        return True
+    names = ("batches.json", "build_info.json")
+    return any((folder / f"{of}_{name}").is_file() for of in KINDS for name in names)
 
 
 def _verify_datasets(folder: Path) -> Report:
     report = Report()
-    for output, problems in verify_dataset_folder(folder).items():
-        report.expect(output, not problems, "; ".join(problems))
+    for output, differing in verify_dataset_folder(folder).items():
+        report.compare(output, differing, 0.0)
     return report
 
 
