@@ -306,7 +306,8 @@ class Checkpointer:
         whole = [i.step for i in infos if i.complete and i.step not in self._bad]
         stay = {*whole[-self.cfg.keep :], *(i.step for i in infos if i.best)}
         for info in infos:
-            if info.step not in stay | self._bad:
+            damaged = info.step in self._bad and info.complete
+            if info.step not in stay and not damaged:
                 _remove(self._folder / str(info.step))
 
     def _checkpointer(self) -> Any:

@@ -6,7 +6,9 @@ A leaf's name is its path (`params/weights/lm_head/kernel`), whatever classes
 the tree is made of; typed keys are saved as their data.
 """
 
+import functools
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,19 +66,33 @@ def read_arrays(
     }
 
 
+@functools.cache
 def orbax() -> Any:
-    """Import Orbax at first use (1.3 s), without its tracebacks on the console."""
+    """Import Orbax at first use (1.3 s), without its tracebacks on the console.
+
+    What goes wrong in Orbax is raised by us, in one line.
+    """
     import orbax.checkpoint as ocp
 
-    logger = logging.getLogger("absl")
-    if _no_orbax_records not in logger.filters:
-        logger.addFilter(_no_orbax_records)
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(_is_no_second_failure)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # When one write of a save fails (full disk), Orbax closes its event loop,
+        # and the other writes then have nobody to tell that they ended.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
     return ocp
 
 
-def _no_orbax_records(record: logging.LogRecord) -> bool:
-    """What goes wrong in Orbax is raised by us, in one line."""
-    return "orbax" not in record.pathname
+def _is_no_second_failure(record: logging.LogRecord) -> bool:
+    """Drop the writes of a failed save that failed after the first one."""
+    error = record.exc_info[1] if record.exc_info else None
+    unasked = "exception was never retrieved" in record.getMessage()
+    return not (unasked and isinstance(error, OSError))
 
 
 def named_leaves(tree: Any) -> dict[Name, Any]:

@@ -360,6 +360,28 @@ def test_a_failed_save_ends_the_run_with_one_line(tmp_path):
             )
 
 
+def test_a_full_disk_costs_nothing_but_the_steps_since(tmp_path, small_disk):
+    saves = CheckpointConfig(every_steps=2, every_s=0)
+
+    def next_batch(step):
+        if step == 7:
+            sizes = os.statvfs(small_disk)
+            free = sizes.f_bavail * sizes.f_frsize
+            (small_disk / "filler").write_bytes(b"x" * (free - 20_000))
+        return np.full(3, step / 3, np.float32)
+
+    cfg = loop.TrainConfig(total_steps=12, log_every=4)
+    with pytest.raises(UserError, match="No space left on device") as error:
+        go(small_disk / "run", cfg=cfg, saves=saves, next_batch=next_batch)
+    assert "\n" not in str(error.value)
+    (small_disk / "filler").unlink()
+    plain = lambda step: np.full(3, step / 3, np.float32)
+    resumed = go(small_disk / "run", cfg=cfg, saves=saves, next_batch=plain)
+    whole = go(tmp_path / "whole", cfg=cfg, saves=saves, next_batch=plain)
+    assert resumed.reason == "done"
+    chex.assert_trees_all_equal(resumed.state.params, whole.state.params)
+
+
 def test_profile_is_written(tmp_path):
     go(tmp_path, cfg=loop.TrainConfig(total_steps=4), profile_steps=2)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

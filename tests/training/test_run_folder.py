@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -124,22 +123,14 @@ def test_metrics_are_appended_and_cut_back(tmp_path):
     assert json.loads(lines[0]) == {"step": 1, "time_s": 0.5, "loss/total": None}
 
 
-def test_full_disk_while_logging_is_one_line(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount).returncode:
-        pytest.skip("a small disk cannot be mounted without privileges")
-    try:
-        with open_run(disk / "run", CONFIG) as folder:
-            folder.log({"step": 1})
-            with pytest.raises(UserError, match="No space left on device"):
-                folder.log({"step": 2, "x": "y" * 200_000})
-            folder.rewind(1)
-        text = (disk / "run" / "metrics.jsonl").read_text()
-        assert text == '{"step": 1}\n'
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_full_disk_while_logging_is_one_line(small_disk):
+    with open_run(small_disk / "run", CONFIG) as folder:
+        folder.log({"step": 1})
+        with pytest.raises(UserError, match="No space left on device"):
+            folder.log({"step": 2, "x": "y" * 2_000_000})
+        folder.rewind(1)
+    text = (small_disk / "run" / "metrics.jsonl").read_text()
+    assert text == '{"step": 1}\n'
 
 
 def test_atomic_write_leaves_the_old_file(tmp_path, monkeypatch):
