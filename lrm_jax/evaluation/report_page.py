@@ -102,7 +102,7 @@ def _pictures(groups: Sequence[RunGroup], pictures: Mapping[str, bytes]) -> str:
     if not pictures:
         return ""
     images = []
-    for name, png in pictures.items():
+    for name, png in sorted(pictures.items(), key=lambda x: "training" in x[0]):
         number, _, kind = name.removesuffix(".png").rpartition("_")
         if number.isdigit():
             caption = f"{CAPTIONS[kind]}: {groups[int(number) - 1].label}"

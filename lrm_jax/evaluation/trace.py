@@ -161,7 +161,7 @@ def load_traces(
 ) -> tuple[list[ThoughtTrace], PuzzleView]:
     """Read what `save_traces` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             view = PuzzleView(**json.loads(str(data["view"])))
             traces = []
             for i in range(int(data["count"])):

@@ -149,12 +149,12 @@
       const before = t > 1 ? trace.preds[t - 2] : trace.inputs;
       this.step = t;
       this.cells.forEach((cell, i) => {
-        const given = trace.givens[i] === "1";
+        const given = trace.givens[i] === "1" && now[i] === trace.inputs[i];
         const sure = t ? Number(trace.confidence[t - 1].slice(2 * i, 2 * i + 2)) / 99 : 0;
         const mark = t ? trace.marks[t - 1][i] : ".";
         const changed = t > 0 && now[i] !== before[i];
         const names = ["cell", ...this.boxClasses(i)];
-        if (given && now[i] === trace.inputs[i]) names.push("given");
+        if (given) names.push("given");
         else if (mark === "r") names.push("right");
         if (mark === "w") names.push("wrong");
         if (changed) names.push("changed");
