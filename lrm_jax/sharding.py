@@ -108,9 +108,9 @@ def use_mesh(mesh: Mesh) -> AbstractContextManager[Any]:
     return jax.set_mesh(mesh)
 
 
-def batch_shards(shape: Mapping[str, int] | Mesh) -> int:
-    """Return into how many parts a batch is split."""
-    sizes = shape.shape if isinstance(shape, Mesh) else shape
+def batch_shards(mesh: Mesh | Mapping[str, int]) -> int:
+    """Return into how many parts a batch is split, by a mesh or its axes' sizes."""
+    sizes = mesh.shape if isinstance(mesh, Mesh) else mesh
     return math.prod(sizes[name] for name in BATCH_AXES)
 
 

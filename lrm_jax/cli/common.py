@@ -147,6 +147,13 @@ def stdout_to_stderr() -> Iterator[Stdout]:
         os.close(kept)
 
 
+def show_count(done: int, total: int) -> None:
+    """Show how far a command is, where a person looks on."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r{done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
 def as_json(data: dict[str, Any]) -> str:
     """Return one JSON object on one line; arrays become lists, NaN null."""
     return json.dumps(_plain(data), allow_nan=False) + "\n"

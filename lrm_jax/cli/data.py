@@ -1,38 +1,82 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Build a data set in the published on-disk format, or check one."""
+"""Build a data set in the published on-disk format, or check one.
+
+`build` takes every setting of a preset's `data.` group as key=value or --key value:
+side, train_size, test_size, seed, path (a CSV instead of generated puzzles),
+test_path, min_rating, max_rating, holdout, allow_multiple.
+"""
 
 import argparse
+
+from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError, table
 
 NAME = "data"
 SUMMARY = "build a data set, seeded; check one"
 EXAMPLE = (
-    "lrm data build sudoku data/sudoku6 --side 6 --train-size 5000 --seed 1\n"
+    "lrm data build sudoku data/sudoku6 side=6 train_size=5000 seed=1\n"
     "  lrm data check data/sudoku6"
 )
-TAKES_OVERRIDES = False
+TAKES_OVERRIDES = True
+_SIDES = {"sudoku": 9, "maze": 30}
+_SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", metavar="build|check", required=True)
     build = actions.add_parser("build", help="write a data set folder")
-    build.add_argument("kind", choices=["sudoku", "maze"], help="what to build")
-    build.add_argument("out", metavar="OUT", help="folder to write")
-    build.add_argument(
-        "--side", type=int, default=9, help="of the grid: 4, 6 or 9; of the maze"
-    )
-    build.add_argument("--train-size", type=int, default=1000, help="puzzles to train")
-    build.add_argument("--test-size", type=int, default=1000, help="puzzles to test")
+    build.add_argument("kind", choices=list(_SIDES), help="what to build")
+    build.add_argument("out", metavar="OUT", help="folder to write; new or empty")
     build.add_argument("--num-aug", type=int, default=0, help="augmented copies")
-    build.add_argument("--seed", type=int, default=0, help="of everything random")
     build.add_argument(
-        "--csv",
-        metavar="PATH",
-        help="take the puzzles from here; none are made",
+        "--flavour",
+        choices=["hrm", "trm"],
+        default="trm",
+        help="whose metadata: trm has one key more",
     )
     check = actions.add_parser("check", help="validate a CSV or data set folder")
     check.add_argument("path", metavar="PATH", help="CSV or data set folder")
     check.add_argument(
-        "--against", metavar="PATH", help="report puzzles isomorphic to one in here"
+        "--against", metavar="PATH", help="a set that should share no puzzle with it"
     )
+    check.add_argument(
+        "--allow-multiple", action="store_true", help="accept several solutions"
+    )
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Do it; a check exits 1 when rows are bad or overlap."""
+    return _build(args) if args.action == "build" else _check(args)
+
+
+def _build(args: argparse.Namespace) -> Outcome:
+    from lrm_jax.config import apply_overrides
+    from lrm_jax.data.pipeline import PuzzleDataConfig
+    from lrm_jax.data.puzzle_build import build_maze, build_sudoku
+
+    start = PuzzleDataConfig(kind=args.kind, side=_SIDES[args.kind])
+    config = apply_overrides(start, args.overrides)
+    write = build_sudoku if args.kind == "sudoku" else build_maze
+    data = write(args.out, config, num_aug=args.num_aug, flavour=args.flavour)
+    return Outcome(data, table(["what", "value"], [[k, v] for k, v in data.items()]))
+
+
+def _check(args: argparse.Namespace) -> Outcome:
+    from lrm_jax.data.check import check_dataset
+
+    if args.overrides:
+        raise UsageError(f"unknown argument {args.overrides[0]!r} of lrm data check")
+    report = check_dataset(args.path, args.against, allow_multiple=args.allow_multiple)
+    lines = [f"line {row['line']}: {row['reason']}" for row in report.bad[:_SHOWN]]
+    if len(report.bad) > _SHOWN:
+        lines.append(f"and {len(report.bad) - _SHOWN} more")
+    counts = {
+        "rows": report.rows,
+        "bad": len(report.bad),
+        "duplicates": report.duplicates,
+    }
+    counts |= {k: v for k, v in report.details.items() if isinstance(v, int)}
+    lines.append(table(["what", "count"], [[k, v] for k, v in counts.items()]))
+    lines.append("ok" if report.ok else "NOT OK")
+    return Outcome(report.as_json(), "\n".join(lines), DONE if report.ok else FAILED)

@@ -4,7 +4,7 @@
 
 import argparse
 
-from lrm_jax.cli.common import Outcome, table
+from lrm_jax.cli.common import Outcome, show_count, table
 
 NAME = "eval"
 SUMMARY = "accuracy of a run at one or several thinking budgets"
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes.run import load
 
-    data = load(args.run).evaluate(args.data, budgets=args.budget)
+    data = load(args.run).evaluate(args.data, budgets=args.budget, on_batch=show_count)
     rows = [
         [r["budget"], r["exact_accuracy"], *r["ci95"], r["mean_steps"]]
         for r in data["results"]

@@ -136,13 +136,11 @@ def _run(command: Command, args: argparse.Namespace) -> tuple[int, Outcome | Non
         return outcome.code, outcome
     except UsageError as error:
         return _refuse(error), None
-    except KeyboardInterrupt:
-        print("lrm: interrupted", file=sys.stderr)
-        return INTERRUPTED, None
-    except Terminated:
-        print("lrm: terminated", file=sys.stderr)
-        return TERMINATED, None
+    except (KeyboardInterrupt, Terminated) as stop:
+        return _stopped(stop), None
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt | Terminated):
+            return _stopped(error.__cause__), None  # compiled code wraps it
         from lrm_jax.types import UserError  # imports jax: not for --help
 
         if isinstance(error, UserError):
@@ -156,6 +154,12 @@ def _run(command: Command, args: argparse.Namespace) -> tuple[int, Outcome | Non
 def _refuse(error: Exception) -> int:
     print(f"lrm: error: {' '.join(str(error).split())}", file=sys.stderr)
     return WRONG_INPUT
+
+
+def _stopped(stop: BaseException) -> int:
+    interrupted = isinstance(stop, KeyboardInterrupt)
+    print(f"lrm: {'interrupted' if interrupted else 'terminated'}", file=sys.stderr)
+    return INTERRUPTED if interrupted else TERMINATED
 
 
 def _terminate(signum: int, frame: object) -> None:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     parser.add_argument(
-        "--out", help="folder to write to (default: report/ of the only run)"
+        "--out", help="folder to write to (default: report/, in the only run or here)"
     )
     parser.add_argument(
         "--format",
@@ -32,6 +32,5 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.evaluation.report import write_report
 
-    out = args.out or (f"{args.runs[0]}/report" if len(args.runs) == 1 else "report")
-    data = write_report(args.runs, out, tuple(args.format))
+    data = write_report(args.runs, args.out, tuple(args.format))
     return Outcome(data, "\n".join(str(path) for path in data["files"]))

@@ -3,6 +3,7 @@
 """Run a reference fixture and print the largest difference of every output."""
 
 import argparse
+import sys
 
 from lrm_jax.cli.common import DONE, FAILED, Outcome, table
 
@@ -21,8 +22,8 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes.verify import verify
 
-    data = verify(args.folder)
+    data = verify(args.folder, progress=lambda line: print(line, file=sys.stderr))
     rows = [[name, value] for name, value in data["max_diff"].items()]
-    verdict = "ok" if data["ok"] else "FAILED: " + ", ".join(data["failed"])
-    text = f"{table(['output', 'largest difference'], rows)}\n{verdict}"
+    lines = [table(["output", "largest difference"], rows), *data["failed"]]
+    text = "\n".join([*lines, "ok" if data["ok"] else "NOT OK"])
     return Outcome(data, text, DONE if data["ok"] else FAILED)

@@ -9,15 +9,14 @@ A table is a file with `rows(scale) -> {name: RunConfig}`, and may have `METRICS
 import fnmatch
 import importlib.util
 import json
-import math
 import re
 import signal
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from lrm_jax.config import apply_overrides, config_hash, replace
 from lrm_jax.config.tree import suggest
+from lrm_jax.evaluation.metrics import mean_and_se
 from lrm_jax.recipes.run_config import RunConfig, run_id, validate
 from lrm_jax.training.files import Path, PathLike, as_path, write_atomic
 from lrm_jax.types import UserError
@@ -213,13 +212,6 @@ def markdown(
     return text + "".join(errors)
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its standard error; no error from one value."""
-    if len(values) < 2:
-        return values[0], None
-    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-
-
 def _table_line(
     label: str,
     found: Sequence[RowResult],
@@ -235,7 +227,7 @@ def _table_line(
         if not values:
             cells += ["not measured", _number(published), ""]
             continue
-        mean, error = mean_and_error(values)
+        mean, error, _ = mean_and_se(values)
         cells.append(_number(mean) + (f" ± {error:.4f}" if error is not None else ""))
         gap = None if published is None else mean - published
         cells += [_number(published), "" if gap is None else f"{gap:+.4f}"]

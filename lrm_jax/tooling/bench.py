@@ -52,7 +52,8 @@ def bench(config: RunConfig, *, steps: int = 10) -> dict[str, Any]:
     with sharding.use_mesh(run.mesh):
         rate = matmul_rate(config.model.dtype)
         state, next_batch = run.init_state(), run.batches()
-        traced = run.dispatch().trace(state, next_batch(0))
+        dispatch: Any = run.dispatch()
+        traced = dispatch.trace(state, next_batch(0))
         flops_per_step = jaxpr_flops(traced.jaxpr) / count
         began = time.perf_counter()
         program = traced.lower().compile()

@@ -88,6 +88,15 @@ def test_sigterm_is_143_and_handlers_are_put_back(fake, capfd):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_inside_compiled_code_is_no_bug(fake, capfd):
+    def run(args):
+        raise SystemError("a result with an exception set") from KeyboardInterrupt()
+
+    fake.run = run
+    assert cli.main(["fake"]) == 130
+    assert capfd.readouterr() == ("", "lrm: interrupted\n")
+
+
 def test_a_bug_shows_its_traceback_and_exits_1(fake, capfd):
     fake.run = lambda args: 1 // 0
     assert cli.main(["fake", "--json"]) == 1

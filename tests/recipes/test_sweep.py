@@ -3,7 +3,6 @@
 """Tables: rows to runs, finished ones skipped, mean and standard error."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -63,14 +62,6 @@ def test_with_seeds_names_each_run():
     ]
     assert made["all,seed=2"].seed == 2
     assert len({run_id(config) for config in made.values()}) == 6
-
-
-def test_mean_and_error_by_hand():
-    assert sweep.mean_and_error([0.5]) == (0.5, None)
-    mean, error = sweep.mean_and_error([1.0, 2.0, 3.0, 6.0])
-    # Deviations -2, -1, 0, 3: variance 14 / 3, s.e. sqrt(14 / 3) / 2.
-    assert mean == 3.0
-    assert error == pytest.approx(math.sqrt(14 / 3) / 2, rel=1e-12)
 
 
 def test_runs_all_then_skips_finished_and_resumes_partial(tmp_path):
