@@ -19,7 +19,7 @@ Words = tuple[Any, ...]
 # Purposes keep streams apart; they are part of the data order and never reused.
 ORDER, PUZZLE, DIGITS, ROWS, COLUMNS, TRANSPOSE, DIHEDRAL = range(7)
 
-SHUFFLE_ROUNDS = 40
+SHUFFLE_ROUNDS = 24
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
@@ -45,12 +45,17 @@ def _mix(xp: Xp, x: Any) -> Any:
     return xp.bitwise_xor(x, xp.right_shift(x, np.uint32(16)))
 
 
+def _absorb(xp: Xp, state: Any, word: Any) -> Any:
+    """Mix one more counter into a hash state."""
+    return _mix(xp, xp.add(xp.bitwise_xor(state, as_u32(xp, word)), _GOLDEN))
+
+
 def random_bits(xp: Xp, *words: Any) -> Any:
     """Return uint32 bits of the broadcast shape of the counters."""
-    h = as_u32(xp, 0x243F6A88)
+    state = as_u32(xp, 0x243F6A88)
     for word in words:
-        h = _mix(xp, xp.add(xp.bitwise_xor(h, as_u32(xp, word)), _GOLDEN))
-    return _mix(xp, xp.add(h, _GOLDEN))
+        state = _absorb(xp, state, word)
+    return _mix(xp, xp.add(state, _GOLDEN))
 
 
 def stream_seeds(seed: int, purpose: int, start: int, count: int) -> np.ndarray:
@@ -71,11 +76,12 @@ def random_below(xp: Xp, n: Any, *words: Any) -> Any:
 def random_permutation(xp: Xp, size: int, *words: Any) -> Any:
     """Return int32 permutations `[..., size]`, one per counter `[...]`.
 
-    Equal hashes (one pair in 2**32) keep the order of their indices.
+    Counters are scalars or share one rank. Equal hashes (one pair in 2**32) keep
+    the order of their indices.
     """
-    words = tuple(w if isinstance(w, int) else xp.asarray(w)[..., None] for w in words)
-    lead = max((w.ndim for w in words if not isinstance(w, int)), default=1)
-    index = xp.arange(size, dtype=np.uint32).reshape((1,) * (lead - 1) + (size,))
+    words = tuple(w if np.ndim(w) == 0 else xp.asarray(w)[..., None] for w in words)
+    rank = max((np.ndim(w) for w in words), default=0) or 1
+    index = xp.arange(size, dtype=np.uint32).reshape((1,) * (rank - 1) + (size,))
     keys = random_bits(xp, *words, index)
     return xp.argsort(keys, axis=-1, stable=True).astype(np.int32)
 
@@ -119,14 +125,15 @@ def shuffle_index(xp: Xp, index: Any, n: int, *words: Any) -> Any:
 
     Swap-or-not shuffle (Hoang, Morris, Rogaway 2012): each round pairs i with
     k - i and swaps the pair on a coin that both members share, so every round,
-    and the whole, is a bijection of `range(n)`.
+    and the whole, is a bijection of `range(n)`. Two indices keep their distance
+    only while they swap together, so what is left of it after r rounds is 2**-r.
     """
     size = np.uint32(n)
     x = as_u32(xp, index)
     for round_ in range(SHUFFLE_ROUNDS):
-        k = xp.remainder(random_bits(xp, *words, 2 * round_), size)
+        draw = random_bits(xp, *words, round_)
+        k = xp.remainder(draw, size)
         partner = xp.remainder(xp.add(k, xp.subtract(size, x)), size)
-        high = xp.maximum(x, partner)
-        coin = random_bits(xp, *words, 2 * round_ + 1, high)
+        coin = _absorb(xp, draw, xp.maximum(x, partner))
         x = xp.where(xp.bitwise_and(coin, np.uint32(1)) == 1, partner, x)
     return x

@@ -99,8 +99,8 @@ def _fields(
             return None
         return row[at[name]] if at[name] < len(row) else ""
 
-    names = ("answer", "rating", "n_solutions")
-    return field("question") or "", *(field(name) for name in names)
+    question = field("question") or ""
+    return question, field("answer"), field("rating"), field("n_solutions")
 
 
 def guess_view(questions: list[str]) -> PuzzleView:

@@ -251,10 +251,14 @@ class PuzzleSource:
         """Return a Grain iterator over the batches from `start_step` on.
 
         It has `get_state` and `set_state`; what it yields does not depend on the
-        number of worker processes.
+        number of worker processes. With workers the program's main module must be
+        importable (`if __name__ == "__main__":`).
         """
         import grain.python as grain
+        from absl import flags
 
+        if num_workers and not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain reads its own, nobody set them
         steps = _Batches(self, seed, batch_size, start_step)
         read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         batches = grain.MapDataset.source(steps).to_iter_dataset(read)
