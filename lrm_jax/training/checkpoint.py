@@ -312,8 +312,7 @@ class Checkpointer:
 
     def _checkpointer(self) -> Any:
         if self._orbax is None:
-            ocp = trees.orbax()
-            self._orbax = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
+            self._orbax = trees.orbax().AsyncCheckpointer(trees.handler())
         return self._orbax
 
 
