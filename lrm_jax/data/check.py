@@ -138,7 +138,7 @@ def _load_csv(path: Path, allow_multiple: bool) -> _Loaded:
 def _load_folder(path: Path) -> _Loaded:
     """Read a folder; rows of one group count as one puzzle (its first)."""
     dataset, faults = puzzle_format.inspect_dataset(path)
-    bad = [{"line": f.row, "reason": f"{f.file}: {f.reason}"} for f in faults]
+    bad = [{"line": f.row, "reason": str(f)} for f in faults]
     rows = sum(len(s.inputs) for p in dataset.splits.values() for s in p.sets.values())
     if not dataset.splits:
         raise UserError(f"{path}: {faults[0]}")

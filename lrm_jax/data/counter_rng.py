@@ -130,10 +130,15 @@ def shuffle_index(xp: Xp, index: Any, n: int, *words: Any) -> Any:
     """
     size = np.uint32(n)
     x = as_u32(xp, index)
+    words = tuple(w if np.ndim(w) == 0 else xp.asarray(w)[..., None] for w in words)
+    rank = max((np.ndim(w) for w in words), default=0) or 1
+    rounds = xp.arange(SHUFFLE_ROUNDS, dtype=np.uint32)
+    draws = random_bits(xp, *words, rounds.reshape((1,) * (rank - 1) + (-1,)))
+    pivots = xp.remainder(draws, size)  # [..., rounds]
     for round_ in range(SHUFFLE_ROUNDS):
-        draw = random_bits(xp, *words, round_)
-        k = xp.remainder(draw, size)
-        partner = xp.remainder(xp.add(k, xp.subtract(size, x)), size)
+        k, draw = pivots[..., round_], draws[..., round_]
+        partner = xp.add(k, xp.subtract(size, x))  # in [1, 2 n)
+        partner = xp.where(partner >= size, xp.subtract(partner, size), partner)
         coin = _absorb(xp, draw, xp.maximum(x, partner))
         x = xp.where(xp.bitwise_and(coin, np.uint32(1)) == 1, partner, x)
     return x
