@@ -272,11 +272,10 @@ def _number(arch: Mapping[str, Any], name: str, kind: type, default: Any = None)
     value = arch.get(name, default)
     try:
         # YAML 1.1 reads 1e-4 as text.
-        number = float(value)
+        number = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        number = None
-    bad = number is None or isinstance(value, bool) or number < 0
-    if bad or (kind is int and number != int(number)):
+        number = -1.0
+    if not 0 <= number < float("inf") or (kind is int and number != int(number)):
         wanted = "a whole number" if kind is int else "a number"
         raise UserError(f"arch.{name}={value!r}: expected {wanted}, 0 or more")
     return kind(number)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.interop.tensors import StateDict
@@ -213,7 +214,7 @@ def _entries(path: tuple[str, ...], leaf: jax.ShapeDtypeStruct) -> list[Entry]:
             "weight; positions, mixer and norms must be ones that they know"
         )
     if not stacked:
-        index = path[2].removeprefix("layers_")
+        index = "".join(path[2:3]).removeprefix("layers_")
         name = f"{level}.layers.{index}.{inner}"
         return [Entry(name, path, None, _published_shape(shape), shape, dtype)]
     published, one = _published_shape(shape[1:]), shape[1:]
@@ -262,7 +263,7 @@ def _checked_tensor(entry: Entry, value: np.ndarray) -> np.ndarray:
             f"{entry.name}: the checkpoint has shape {tuple(value.shape)}, "
             f"the config asks for {entry.shape}"
         )
-    if not jax.dtypes.issubdtype(value.dtype, np.floating):
+    if not jnp.issubdtype(value.dtype, jnp.floating):
         raise UserError(f"{entry.name}: dtype {value.dtype}; expected a float dtype")
     if not np.isfinite(value).all():
         raise UserError(f"{entry.name}: holds NaN or infinity; the file is damaged")

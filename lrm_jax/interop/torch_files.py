@@ -56,7 +56,7 @@ def write_torch(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 def _import_torch() -> ModuleType:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(
             "torch files need torch, which is not installed: "

@@ -255,7 +255,7 @@ def run_config(
         model=arch.model,
         halting=HaltingConfig(**arch.halting),
         loss=LossConfig(**arch.loss),
-        optim=OptimConfig(kind="adam_atan2", **optim),
+        optim=from_dict(OptimConfig, {"kind": "adam_atan2", **optim}, "optim"),
         train=TrainConfig(
             total_steps=int(train.get("total_steps") or TrainConfig().total_steps),
             batch_size=int(batch),

@@ -56,7 +56,8 @@ def verify(
     Returns:
       `ok`; `kind`, or "several"; `max_diff`, the largest difference per output;
       `failed`, one line for each output over tolerance; `folders`, the same for
-      each fixture; `skipped`, fixtures of kinds that have no verifier.
+      each fixture, with `notes`, and `unchecked`, stored arrays that no check
+      knows; `skipped`, fixtures of kinds that have no verifier.
 
     Raises:
       UserError: no fixture is there, or one is incomplete or damaged.
@@ -95,6 +96,7 @@ def _run(fixture: Fixture, progress: Callable[[str], None]) -> dict[str, Any]:
         "kind": fixture.kind,
         "max_diff": report.max_diff,
         "failed": report.failed,
+        "notes": report.notes,
         "unchecked": unchecked,
         "time_s": round(time.monotonic() - start, 2),
     }

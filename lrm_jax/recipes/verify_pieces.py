@@ -6,6 +6,7 @@ Limits are those of the fixtures' README; where it gives an output none, gradien
 take its rule for gradients and the rest float32 rounding.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -204,19 +205,20 @@ def _check_stablemax(report: Report, tensors: Tensors, dtype: str) -> None:
     pair = losses.log_stablemax(jnp.stack([x, jnp.zeros_like(x)], axis=-1))
     log_scores = np.log(tensors["grid_s_float64"])
     got = pair[:, 0] - pair[:, 1]
-    limit = {"of_max": RTOL_F64} if exact else {"atol": ATOL_LOG_PROB}
-    report.compare(_label("stablemax/log_s", dtype), got, log_scores, **limit)
+    of_max, atol = (RTOL_F64, 0.0) if exact else (0.0, ATOL_LOG_PROB)
+    close = functools.partial(report.compare, of_max=of_max, atol=atol)
+    close(_label("stablemax/log_s", dtype), got, log_scores)
     if not exact:
         stored = np.log(tensors["grid_s_float32"].astype(np.float64))
-        report.compare("stablemax/log_s", got, stored, **limit)
+        close("stablemax/log_s", got, stored)
 
     logits = jnp.asarray(tensors["logits"], dtype)
     labels = jnp.asarray(tensors["labels"])
     log_probs = losses.log_stablemax(logits)
     name = _label("stablemax/log_probs", dtype)
-    report.compare(name, log_probs, tensors["log_stablemax_float64"], **limit)
+    close(name, log_probs, tensors["log_stablemax_float64"])
     if not exact:
-        report.compare(name, log_probs, tensors["log_stablemax_float32"], **limit)
+        close(name, log_probs, tensors["log_stablemax_float32"])
     for kind, loss, suffix in (
         ("stablemax", losses.stablemax_cross_entropy, "float64"),
         ("softmax", losses.softmax_cross_entropy, "float32"),
@@ -224,8 +226,9 @@ def _check_stablemax(report: Report, tensors: Tensors, dtype: str) -> None:
         nats = jax.jit(loss)(logits, labels)
         want = tensors[f"{kind}_ce_{suffix}"]
         sharp = exact and suffix == "float64"
-        close = {"rtol": RTOL_F64} if sharp else {"rtol": RTOL_LOSS, "atol": 1e-6}
-        report.compare(_label(f"{kind}/cross_entropy", dtype), nats, want, **close)
+        rtol, atol = (RTOL_F64, 0.0) if sharp else (RTOL_LOSS, 1e-6)
+        output = _label(f"{kind}/cross_entropy", dtype)
+        report.compare(output, nats, want, rtol=rtol, atol=atol)
         total = lambda z, loss=loss: jnp.sum(loss(z, labels))
         grads = jax.jit(jax.grad(total))(logits)
         want = tensors[f"{kind}_dlogits"]
@@ -329,20 +332,21 @@ def _check_init(report: Report, path: Path) -> None:
         draws = layers.trunc_normal(std)(jax.random.key(i), (_INIT_DRAWS,))
         x = np.asarray(draws, np.float64) / std
         error = 5 * np.sqrt(1 / n + 1 / _INIT_DRAWS)
-        where = {"where": case}
         mean, spread = np.mean(x), np.std(x)
-        report.compare("init/mean", mean, want["mean"] / std, atol=error, **where)
+        report.compare("init/mean", mean, want["mean"] / std, atol=error, where=case)
         # Var(x^2) of the cut normal is 1.37, kurtosis 2.37 minus one.
-        report.compare("init/std", spread, want["std"] / std, atol=error, **where)
+        report.compare("init/std", spread, want["std"] / std, atol=error, where=case)
         kurtosis = np.mean((x - mean) ** 4) / spread**4
         atol = 5 * error
-        report.compare("init/kurtosis", kurtosis, want["kurtosis"], atol=atol, **where)
+        report.compare(
+            "init/kurtosis", kurtosis, want["kurtosis"], atol=atol, where=case
+        )
         bound = 2 / 0.8796256610342398
         inside = bool(np.max(np.abs(x)) <= bound * (1 + 1e-6))
         report.expect("init/bounds", inside, f"{case}: a draw beyond 2 sigma")
         for side in ("min", "max"):
             got, reached = getattr(np, side)(x), want[side] / std
-            report.compare(f"init/{side}", got, reached, atol=1e-3, **where)
+            report.compare(f"init/{side}", got, reached, atol=1e-3, where=case)
         levels = np.array([float(p) for p in want["quantiles"]])
         reached = np.array(list(want["quantiles"].values())) / std
         # Standard error of a quantile: sqrt(p (1 - p)) / density; the density of
@@ -357,7 +361,7 @@ def _check_init(report: Report, path: Path) -> None:
             got / (error * spread),
             reached / (error * spread),
             atol=1.0,
-            **where,
+            where=case,
         )
 
 

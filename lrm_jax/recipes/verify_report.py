@@ -21,10 +21,12 @@ class Report:
     Attributes:
       max_diff: largest difference per output; see `Report.compare` for its unit.
       failed: outputs over tolerance, each with its difference and limit.
+      notes: what a reader must know about how something was compared.
     """
 
     max_diff: dict[str, float] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -83,6 +85,13 @@ class Report:
                 f"{label}: differs by {diff[worst]:.3g} at {[int(i) for i in worst]}, "
                 f"limit {np.broadcast_to(limit, diff.shape)[worst]:.3g}"
             )
+
+    def extend(self, other: "Report") -> None:
+        """Take over what another report holds."""
+        for output, diff in other.max_diff.items():
+            self._note(output, diff)
+        self.failed += other.failed
+        self.notes += other.notes
 
     def expect(self, output: str, holds: bool, message: str) -> None:
         """Note a condition that is no comparison of arrays."""
