@@ -79,19 +79,29 @@ class StepInfo(NamedTuple):
     time: float
 
 
-def list_steps(
-    folder: files.PathLike, *, best_mode: Literal["max", "min"] = "max"
-) -> list[StepInfo]:
-    """List the checkpoints in a `checkpoints/` folder, oldest first."""
-    root = files.as_path(folder)
-    infos = [_step_info(path) for path in _step_folders(root)]
-    rated = [i for i in infos if i.complete and i.metric is not None]
+def list_steps(folder: files.PathLike) -> list[StepInfo]:
+    """List the checkpoints in a `checkpoints/` folder, oldest first.
+
+    The best is so by the metric and the mode that the newest rated one names.
+    """
+    infos: list[StepInfo] = []
+    rated: list[tuple[str, str, StepInfo]] = []
+    for path in _step_folders(files.as_path(folder)):
+        info, body = _step_info(path)
+        infos.append(info)
+        if info.metric is not None:
+            rated.append((body["metric_name"], body["metric_mode"], info))
     if not rated:
         return infos
-    sign = 1 if best_mode == "max" else -1
+    name, mode, _ = rated[-1]
+    sign = -1 if mode == "min" else 1
     # Of equals the first, so that the best does not change without reason.
-    best = max(rated, key=lambda i: (sign * (i.metric or 0.0), -i.step))
-    return [info._replace(best=info is best) for info in infos]
+    best = max(
+        (sign * (info.metric or 0.0), -info.step)
+        for other, _, info in rated
+        if other == name
+    )
+    return [info._replace(best=info.step == -best[1]) for info in infos]
 
 
 def verify(folder: files.PathLike, step: int) -> list[str]:
@@ -170,6 +180,7 @@ class Checkpointer:
             "step": step,
             "metric": metric if rated else None,
             "metric_name": self.cfg.best_metric,
+            "metric_mode": self.cfg.best_mode,
             "leaves": {"/".join(name): trees.describe(x) for name, x in leaves.items()},
         }
         tree = trees.nest(
@@ -205,7 +216,7 @@ class Checkpointer:
 
     def list_steps(self) -> list[StepInfo]:
         """List the checkpoints on the disk, oldest first."""
-        return list_steps(self._folder, best_mode=self.cfg.best_mode)
+        return list_steps(self._folder)
 
     def verify(self, step: int) -> list[str]:
         """Check every byte of one checkpoint; one line for each problem."""
@@ -323,15 +334,15 @@ def _step_folders(root: files.Path) -> list[files.Path]:
     return sorted(steps, key=lambda path: int(path.name))
 
 
-def _step_info(path: files.Path) -> StepInfo:
+def _step_info(path: files.Path) -> tuple[StepInfo, dict[str, Any]]:
     step = int(path.name)
     try:
         body = manifest.read(path)
     except ValueError:
-        size = sum(file.stat().length for file in files.files_under(path))
-        return StepInfo(step, False, None, False, size, 0.0)
+        size = files.bytes_under(path)
+        return StepInfo(step, False, None, False, size, 0.0), {}
     size = sum(entry["bytes"] for entry in body["files"].values())
-    return StepInfo(step, True, body["metric"], False, size, body["time"])
+    return StepInfo(step, True, body["metric"], False, size, body["time"]), body
 
 
 def _remove(path: files.Path) -> None:

@@ -100,3 +100,12 @@ def files_under(folder: Path) -> list[Path]:
         epath.Path(base) / name for base, _, names in os.walk(folder) for name in names
     )
     return sorted(found)
+
+
+def bytes_under(folder: Path) -> int:
+    """Size of all files below a folder that a live run may be deleting."""
+    total = 0
+    for path in files_under(folder):
+        with contextlib.suppress(FileNotFoundError):
+            total += os.stat(path).st_size
+    return total
