@@ -36,10 +36,12 @@ def _lrm_lines() -> list[str]:
 
 
 def _run(block: dict, folder: Path) -> None:
+    # A reader waits for a trained model; here it is the lines that are tested.
+    text = re.sub(r"(train\.total_steps)=\d+", r"\1=20", block["text"])
     if block["kind"] == "python":
-        command = [sys.executable, "-c", block["text"]]
+        command = [sys.executable, "-c", text]
     else:
-        command = ["bash", "-euo", "pipefail", "-c", block["text"]]
+        command = ["bash", "-euo", "pipefail", "-c", text]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
@@ -48,7 +50,7 @@ def _run(block: dict, folder: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, f"{block['text']}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
 def test_snippets_run_in_order(tmp_path: Path):
