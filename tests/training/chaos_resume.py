@@ -4,12 +4,14 @@
 
     python tests/training/chaos_resume.py --kills 20 [--seed 0] [--keep-folder D]
 
-Every other kill waits for the middle of a save. Compares the last checkpoint of
-the killed run with that of a run that was never killed (every array, the key, the
-counters), and their metrics apart from time. Prints a tally; exit 1 on a difference.
+Every other kill waits for the middle of a save, every fourth comes at the start.
+Compares the last checkpoint of the killed run with that of a run that was never killed
+(every array, the key, the counters), and their metrics apart from time. Prints a tally;
+exit 1 on a difference.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -64,25 +66,37 @@ def start(run_dir: Path, steps: int, *options: str) -> subprocess.Popen[str]:
     return child
 
 
-def half_written(run_dir: Path) -> bool:
-    """Whether a save has begun and not ended."""
-    steps = [p for p in (run_dir / "checkpoints").glob("*") if p.name.isdigit()]
-    return any(not (p / manifest.NAME).exists() for p in steps)
+def half_written(run_dir: Path) -> set[int]:
+    """Inodes of the checkpoints that were begun and not ended."""
+    found = set()
+    for path in (run_dir / "checkpoints").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):
+            if not (path / manifest.NAME).exists():
+                found.add(path.stat().st_ino)
+    return found
 
 
-def kill(
-    child: subprocess.Popen[str], run_dir: Path, wait_s: float, save: bool
-) -> bool:
-    """Kill after a while, or within the next save; True if a save was cut off."""
+def kill(child: subprocess.Popen[str], run_dir: Path, when: str, wait_s: float) -> bool:
+    """Kill at some moment; True if a save was cut off.
+
+    Args:
+      child: waits to take its first step.
+      run_dir: its folder.
+      when: "start" (restoring, compiling, first steps), "steps" or "save".
+      wait_s: a while, from the start or from the first step.
+    """
+    assert child.stdout is not None
+    before = half_written(run_dir)
+    if when != "start":
+        child.stdout.readline()  # "running"
     time.sleep(wait_s)
-    deadline = time.monotonic() + 5
-    while save and child.poll() is None and time.monotonic() < deadline:
-        if half_written(run_dir):
+    while when == "save" and child.poll() is None:
+        if half_written(run_dir) - before:
             break
         time.sleep(0.0005)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    return half_written(run_dir)
+    return bool(half_written(run_dir) - before)
 
 
 def last_arrays(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -128,9 +142,9 @@ def compare(killed: Path, whole: Path) -> list[str]:
     return found
 
 
-def run_chaos(folder: Path, kills: int, seed: int, steps_per_kill: int = 25) -> Tally:
+def run_chaos(folder: Path, kills: int, seed: int, steps_per_kill: int = 60) -> Tally:
     """Kill one run `kills` times and compare it with one never killed."""
-    rng, steps = random.Random(seed), max(40, kills * steps_per_kill)
+    rng, steps = random.Random(seed), kills * steps_per_kill
     killed, whole = folder / "killed", folder / "whole"
     child = start(whole, steps)
     _, errors = child.communicate()
@@ -138,9 +152,11 @@ def run_chaos(folder: Path, kills: int, seed: int, steps_per_kill: int = 25) -> 
     in_save = 0
     for number in range(kills):
         child = start(killed, steps)
-        cut = kill(child, killed, rng.uniform(0, 0.4), save=number % 2 == 1)
+        when = ("steps", "save", "start", "save")[number % 4]
+        cut = kill(child, killed, when, rng.uniform(0, 0.3))
         in_save += cut
-        print(f"kill {number + 1}: {'in a save' if cut else 'between saves'}")
+        where = [i.step for i in list_steps(killed / "checkpoints") if i.complete]
+        print(f"kill {number + 1} ({when}): saved {where}, cut off a save: {cut}")
     child = start(killed, steps)
     _, errors = child.communicate()
     assert child.returncode == 0, errors

@@ -107,7 +107,11 @@ def score(weights) -> jax.Array:
 def train(run_dir, cfg, optim, saves, *, sleep=0.0, progress="off", eval_every=0):
     """Run or resume; returns the loop's result."""
 
+    calls = iter(range(10**9))
+
     def next_batch(step):
+        if next(calls) == 1:
+            print("running", flush=True)  # the first step is compiled
         time.sleep(sleep)
         return make_batch(step)
 
