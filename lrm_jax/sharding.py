@@ -216,6 +216,11 @@ def replicated(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda _: NamedSharding(mesh, P()), tree)
 
 
+def splits_model() -> bool:
+    """Return whether the mesh in use splits weights over its model axis."""
+    return jax.sharding.get_abstract_mesh().shape.get("model", 1) > 1
+
+
 def constrain(x: Array, *names: str | None) -> Array:
     """Tell the compiler how `x` lies on the mesh in use; no mesh, no effect.
 

@@ -125,7 +125,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Return `[B, L, D]`."""
+        """Return the shape of `x`: `[B, L, D]`, for a token mixer `[L, B, D]`."""
         cfg = self.cfg
         mlp = SwiGLU(cfg.d_ff, cfg.mlp == "bounded_swiglu", cfg.norm_eps, name="mlp")
         if cfg.mixer == "mlp_t":
@@ -141,12 +141,12 @@ class Block(nn.Module):
         return rms_norm(x + layer(x), eps=eps, axis=axis)
 
     def _mix_tokens(self, x: Array) -> Array:
-        # TRM norms over what it mixes: here the last axis is the sequence.
+        # TRM norms over what it mixes: here the leading axis, the sequence.
         cfg = self.cfg
         width = swiglu_width(cfg.total_len, cfg.expansion, cfg.ff_multiple)
         bounded = cfg.mlp == "bounded_swiglu"
-        mlp_t = SwiGLU(width, bounded, cfg.norm_eps, ("seq", "mlp"), name="mlp_t")
-        return self._residual(x.swapaxes(1, 2), mlp_t).swapaxes(1, 2)
+        mlp_t = SwiGLU(width, bounded, cfg.norm_eps, leading=True, name="mlp_t")
+        return self._residual(x, mlp_t, axis=0)
 
     def _mixer(self) -> nn.Module:
         cfg = self.cfg
@@ -177,7 +177,7 @@ class Level(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, injection: Array) -> Array:
-        """Return the new state `[B, L, D]`."""
+        """Return the new state, laid out as `z` is."""
         cfg = self.cfg
         x = z + injection
         if cfg.scan_layers:
@@ -245,7 +245,7 @@ class LatentModule(nn.Module):
         )
 
     def embed(self, inputs: Array, puzzle_rows: Array | None) -> Array:
-        """Return the input embedding `[B, L, D]` of unit scale."""
+        """Return the input embedding of unit scale, laid out for the blocks."""
         cfg = self.cfg
         x = self.embed_tokens()[inputs]  # [B, S, D]
         if cfg.prefix_len:
@@ -258,7 +258,15 @@ class LatentModule(nn.Module):
         positions = self._positions()
         if positions is not None:
             x = SQRT_HALF * (x + positions[None])
-        return math.sqrt(cfg.d_model) * x
+        return self.enter(math.sqrt(cfg.d_model) * x)
+
+    def enter(self, z: Array) -> Array:
+        """Lay out `[B, L, D]` as the blocks want it; its own inverse.
+
+        A token mixer works on `[L, B, D]`: all its products are plain matrix
+        products then, and nothing is transposed between blocks.
+        """
+        return z.swapaxes(0, 1) if self.cfg.mixer == "mlp_t" else z
 
     def _positions(self) -> Array | None:
         cfg = self.cfg
@@ -294,7 +302,7 @@ class LatentModule(nn.Module):
     def __call__(self, inputs: Array, puzzle_rows: Array | None) -> None:
         """Touch every weight once, for initialisation."""
         x = self.embed(inputs, puzzle_rows)
-        z = self.update_h(self.update_l(x, x), x)
+        z = self.enter(self.update_h(self.update_l(x, x), x))
         self.logits(z)
         self.q_logits(z)
 
@@ -357,16 +365,24 @@ class LatentCore:
           puzzle_rows: `[B, P]` rows of the puzzle table, or None without one.
 
         Returns:
-          `[B, L, D]`.
+          `[B, L, D]`, in the layout of `enter`.
         """
         return self._apply(weights, inputs, puzzle_rows, method="embed")
 
+    def enter(self, z: Array) -> Array:
+        """Lay out a state `[B, L, D]` as the module calls want it."""
+        return self._module.enter(z)
+
+    def leave(self, z: Array) -> Array:
+        """Undo `enter`."""
+        return self._module.enter(z)
+
     def update_l(self, weights: Params, z: Array, injection: Array) -> Array:
-        """Return the new low state, `[B, L, D]`."""
+        """Return the new low state, in the layout of `enter`."""
         return self._apply(weights, z, injection, method="update_l")
 
     def update_h(self, weights: Params, z: Array, injection: Array) -> Array:
-        """Return the new high state, `[B, L, D]`."""
+        """Return the new high state, in the layout of `enter`."""
         return self._apply(weights, z, injection, method="update_h")
 
     def logits(self, weights: Params, z_h: Array) -> Array:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax.sharding import splits_model
 from lrm_jax.types import Array, Key, at_least_float32
 
 # std of a standard normal truncated to [-2, 2]
@@ -84,19 +85,21 @@ class Linear(nn.Module):
 
     With `parts` above 1 the kernel is `[in, parts, out]`: several matrices in one
     product, each with its own columns, so that sharding `out` splits every part
-    alike and an optimizer of matrices (Muon) sees them one by one.
+    alike and an optimizer of matrices (Muon) sees them one by one. `leading`
+    contracts the first axis of the input instead of the last.
     """
 
     features: int
     axes: tuple[str | None, str | None]
     parts: int = 1
+    leading: bool = False
     bias_init: Initializer | None = None
     kernel_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Return `[..., features]`, or `[..., parts, features]`."""
-        fan_in = x.shape[-1]
+        """Return `[..., parts, out]`, or `[parts, out, ...]`; parts only if above 1."""
+        fan_in = x.shape[0 if self.leading else -1]
         init = self.kernel_init or trunc_normal(1 / math.sqrt(fan_in))
         shape, axes = (fan_in, self.features), self.axes
         if self.parts > 1:
@@ -104,7 +107,7 @@ class Linear(nn.Module):
             axes = (self.axes[0], None, self.axes[1])
         init = nn.with_logical_partitioning(init, axes)
         kernel = self.param("kernel", init, shape).astype(x.dtype)
-        y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+        y = project_leading(x, kernel) if self.leading else project(x, kernel)
         if self.bias_init is not None:
             init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             bias = self.param("bias", init, (self.features,)).astype(x.dtype)
@@ -112,29 +115,76 @@ class Linear(nn.Module):
         return y
 
 
+def project(x: Array, kernel: Array) -> Array:
+    """Return `x [..., in]` times `kernel [in, (parts,) out]`, `[..., (parts,) out]`.
+
+    Both are flattened to matrices first: the product of more axes costs a CPU a
+    transposed copy of the cotangent in the backward pass. For the same reason a
+    tall kernel is transposed before the product, so that its gradient comes out
+    `[out, in]`. Where `out` is split over devices its parts must stay apart.
+    """
+    lead, features = x.shape[:-1], kernel.shape[1:]
+    rows = x.reshape(-1, x.shape[-1])
+    if len(features) > 1 and splits_model():
+        y = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())))
+        return y.reshape(*lead, *features)
+    flat = kernel.reshape(kernel.shape[0], -1)
+    if flat.shape[0] > flat.shape[1]:
+        tall = jax.lax.optimization_barrier(flat.T)
+        y = jax.lax.dot_general(rows, tall, (((1,), (1,)), ((), ())))
+    else:
+        y = rows @ flat
+    return y.reshape(*lead, *features)
+
+
+def project_leading(x: Array, kernel: Array) -> Array:
+    """Return `kernel [in, (parts,) out]` times `x [in, ...]`, `[(parts,) out, ...]`."""
+    columns = x.reshape(x.shape[0], -1)
+    contract = (((0,), (0,)), ((), ()))
+    if kernel.ndim > 2 and splits_model():
+        y = jax.lax.dot_general(kernel, columns, contract)
+    else:
+        flat = kernel.reshape(kernel.shape[0], -1)
+        y = jax.lax.dot_general(flat, columns, contract)
+    return y.reshape(*kernel.shape[1:], *x.shape[1:])
+
+
 class SwiGLU(nn.Module):
-    """SiLU(gate) * up, then down (arXiv 2002.05202); gate is the first half.
+    """SiLU(gate) * up, then down (arXiv 2002.05202); gate is the first part.
 
     `bounded` replaces the product by sigmoid(gate) * rms(gate * up), which cannot
-    grow with the weights (arXiv 2601.19085); Muon needs it.
+    grow with the weights (arXiv 2601.19085); Muon needs it. `leading` mixes along
+    the first axis (TRM's token mixer) instead of the last.
     """
 
     width: int
     bounded: bool = False
     norm_eps: float = 1e-5
-    axes: tuple[str | None, str | None] = ("embed", "mlp")
+    leading: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Return `[..., D]`, the shape of `x`."""
-        outer, inner = self.axes
-        both = Linear(self.width, (outer, inner), 2, name="gate_up_proj")(x)
-        gate, up = both[..., 0, :], both[..., 1, :]
+        """Return the shape of `x`."""
+        axis = 0 if self.leading else -1
+        outer, inner = ("seq" if self.leading else "embed"), "mlp"
+        project_in = Linear(
+            self.width, (outer, inner), 2, self.leading, name="gate_up_proj"
+        )
+        both = project_in(x)
+        gate, up = (both[0], both[1]) if self.leading else unstack_parts(both)
         if self.bounded:
-            hidden = jax.nn.sigmoid(gate) * rms_norm(gate * up, eps=self.norm_eps)
+            product = rms_norm(gate * up, eps=self.norm_eps, axis=axis)
+            hidden = jax.nn.sigmoid(gate) * product
         else:
             hidden = jax.nn.silu(gate) * up
-        return Linear(x.shape[-1], (inner, outer), name="down_proj")(hidden)
+        return Linear(
+            x.shape[axis], (inner, outer), leading=self.leading, name="down_proj"
+        )(hidden)
+
+
+def unstack_parts(x: Array) -> list[Array]:
+    """Return the parts of `[..., parts, D]`."""
+    return [x[..., i, :] for i in range(x.shape[-2])]
 
 
 def grid_relations(
@@ -189,8 +239,8 @@ class Attention(nn.Module):
         """Return `[B, L, D]`."""
         batch, length, d_model = x.shape
         qkv = Linear(d_model, ("embed", "heads"), 3, name="qkv_proj")(x)
-        qkv = qkv.reshape(batch, length, 3, self.n_heads, -1)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, L, N, H] each
+        heads = (batch, length, self.n_heads, -1)
+        q, k, v = (part.reshape(heads) for part in unstack_parts(qkv))
         if self.qk_norm:
             q, k = rms_norm(q, eps=self.norm_eps), rms_norm(k, eps=self.norm_eps)
         if self.rope_theta is not None:

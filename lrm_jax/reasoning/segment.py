@@ -56,7 +56,15 @@ class CoreFns(Protocol):
         ...
 
     def embed(self, weights: Params, inputs: Array, puzzle_rows: Array | None) -> Array:
-        """Return the input embedding `[B, L, D]`."""
+        """Return the input embedding, in the layout of `enter`."""
+        ...
+
+    def enter(self, z: Array) -> Array:
+        """Lay out a state `[B, L, D]` as the module calls want it."""
+        ...
+
+    def leave(self, z: Array) -> Array:
+        """Undo `enter`."""
         ...
 
     def update_l(self, weights: Params, z: Array, injection: Array) -> Array:
@@ -115,12 +123,13 @@ def think(
         core.update_h,
         core.update_l,
         weights,
-        state,
+        LatentState(core.enter(state.z_h), core.enter(state.z_l)),
         x,
         h_cycles=cfg.h_cycles,
         l_cycles=cfg.l_cycles,
         grad_depth=cfg.grad_depth,
     )
+    state = LatentState(core.leave(state.z_h), core.leave(state.z_l))
     return state, core.q_logits(weights, state.z_h)
 
 
