@@ -86,6 +86,8 @@ NOT_IDENTITY = frozenset(
         "train.max_time_s",
         "train.steps_per_dispatch",
         "train.stop_at_accuracy",
+        "train.stop_evaluations",
+        "train.stop_metric",
     }
 )
 """Keys that may change between two starts of one run: hardware, paths, logging,
