@@ -17,7 +17,7 @@ Words = tuple[Any, ...]
 """Counters: Python ints (any size) or integer arrays that broadcast."""
 
 # Purposes keep streams apart; they are part of the data order and never reused.
-ORDER, PUZZLE, DIGITS, ROWS, COLUMNS, TRANSPOSE, DIHEDRAL = range(7)
+ORDER, PUZZLE, DIGITS, ROWS, COLUMNS, TRANSPOSE, DIHEDRAL, REVEAL = range(8)
 
 SHUFFLE_ROUNDS = 24
 _GOLDEN = np.uint32(0x9E3779B9)

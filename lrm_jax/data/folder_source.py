@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrm_jax.data import puzzle_format, puzzle_load
+from lrm_jax.data.curriculum import Reveal
 from lrm_jax.data.puzzle_table import PuzzleTable
 from lrm_jax.data.views import PuzzleView, arc_view, maze_view, sudoku_view
 from lrm_jax.types import UserError
@@ -84,6 +85,7 @@ def load_folder_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
         change=puzzle_load.change_for(view) if in_place else "none",
         ignore_label_id=meta["ignore_label_id"],
         test_ratings=ratings,
+        reveal=Reveal(cfg.reveal, cfg.reveal_steps),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lrm_jax.data import augment, puzzle_table
 from lrm_jax.data import counter_rng as rng
+from lrm_jax.data.curriculum import Reveal
 from lrm_jax.data.puzzle_table import PuzzleTable
 from lrm_jax.data.views import PuzzleView
 from lrm_jax.types import UserError
@@ -51,6 +52,9 @@ class PuzzleDataConfig:
         equal puzzle.
       held_out_classes: how many of the 36 classes holdout "class" keeps back.
       num_workers: processes that make batches; 0 makes them in this one.
+      reveal: the largest share of cells shown as extra givens at the first step,
+        less by the step (a curriculum; see `data/curriculum.py`); 0 for none.
+      reveal_steps: steps until no extra cell is shown.
     """
 
     kind: str = "sudoku"
@@ -68,6 +72,8 @@ class PuzzleDataConfig:
     holdout: Literal["canonical", "class", "none"] = "canonical"
     held_out_classes: int = 9
     num_workers: int = 0
+    reveal: float = 0.0
+    reveal_steps: int = 0
 
     def __post_init__(self):
         """Refuse values outside what the fields accept."""
@@ -85,6 +91,7 @@ class PuzzleDataConfig:
                 f"data.kind is {self.kind!r}; accepted are 'sudoku', 'maze', 'arc' and "
                 "'package.module:name'"
             )
+        Reveal(self.reveal, self.reveal_steps)
         if self.holdout not in ("canonical", "class", "none"):
             raise UserError(
                 f"data.holdout is {self.holdout!r}; accepted are 'canonical', 'class' "
@@ -121,6 +128,7 @@ class PuzzleSource:
       test_parts: named parts of the test set.
       test_ratings: int64 `[n]` difficulty of the test rows, -1 where not known.
       seed: the run's seed where a method is not given one.
+      reveal: extra givens at the start of training.
     """
 
     view: PuzzleView
@@ -134,6 +142,7 @@ class PuzzleSource:
     test_parts: Parts | None = None
     test_ratings: np.ndarray | None = None
     seed: int = 0
+    reveal: Reveal = Reveal(0.0, 0)
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -177,15 +186,16 @@ class PuzzleSource:
             lanes = xp.arange(batch_size, dtype=np.int32)
         rows = puzzle_table.gather_rows(xp, arrays, seed, step, batch_size, lanes)
         inputs, labels = rows.inputs, rows.labels
-        change = self._draw_change(
-            xp, *puzzle_table.seed_words(seed), rows.epoch, rows.position
-        )
+        words = (*puzzle_table.seed_words(seed), rows.epoch, rows.position)
+        change = self._draw_change(xp, *words)
         if change is not None:
             inputs = augment.apply_change(xp, change, inputs)
             labels = augment.apply_change(xp, change, labels)
+        labels = puzzle_table.ignore_labels(xp, labels, self.ignore_label_id)
+        inputs = self.reveal(xp, inputs, labels, step, *words, rng.REVEAL)
         return {
             "inputs": inputs.astype(np.int32),
-            "labels": puzzle_table.ignore_labels(xp, labels, self.ignore_label_id),
+            "labels": labels,
             "puzzle_ids": rows.puzzle_ids,
         }
 

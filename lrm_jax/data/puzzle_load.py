@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lrm_jax.data import counter_rng, csv_puzzles, maze, sudoku
+from lrm_jax.data.curriculum import Reveal
 from lrm_jax.data.isomorphism import overlaps
 from lrm_jax.data.puzzle_table import PuzzleTable, single_examples
 from lrm_jax.data.views import PuzzleView, maze_view, sudoku_view
@@ -60,6 +61,7 @@ def load_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
         change=change_for(view) if cfg.augment else "none",
         test_parts=None if index is None else Parts(names, index),
         test_ratings=test.ratings,
+        reveal=Reveal(cfg.reveal, cfg.reveal_steps),
     )
 
 
