@@ -28,7 +28,8 @@ def distances(wall, start, side, dist, parent, queue):
     `queue[:reached]` is left in order of distance, `parent` with the cell each was
     first reached from.
     """
-    dist[:] = -1
+    for i in range(dist.size):
+        dist[i] = -1
     dist[start] = 0
     parent[start] = -1
     queue[0] = start

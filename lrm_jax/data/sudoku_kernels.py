@@ -6,7 +6,8 @@ Grids are uint8 `[cells]`, 0 for an open cell. A candidate set is a bit mask of
 digits (bit d - 1). `units` is int32 `[3 * side, side]` (rows, columns, boxes) and
 `peers` int32 `[cells, n_peers]`. The search follows the rating rule to the letter:
 naked and hidden singles to a fixpoint, then the open cell with the fewest
-candidates (lowest index first), its digits in ascending order.
+candidates (lowest index first), its digits in ascending order. Loops in place of
+slice assignments, and one integer type, keep the time to compile low.
 """
 
 import numpy as np
@@ -69,7 +70,7 @@ def propagate(cand, solved, units, peers, queue):
             if hidden == 0:
                 continue
             for k in range(side):
-                cell = units[u, k]
+                cell = np.int64(units[u, k])
                 here = cand[cell] & hidden
                 if here and not solved[cell]:
                     if here & (here - 1):
@@ -223,7 +224,7 @@ def is_needed(puzzle, cell, cands, solveds, units, peers, queue, scratch):
     if not propagate(cands[0], solveds[0], units, peers, queue):
         return False
     state = np.zeros(1, np.uint64)
-    found, _ = search(cands, solveds, 1, state, units, peers, queue, scratch)
+    found, _ = search(cands, solveds, np.int64(1), state, units, peers, queue, scratch)
     return found > 0
 
 
@@ -264,9 +265,9 @@ def generate_all(seeds, units, peers):
     for p in range(n):
         state[0] = seeds[p]
         load(puzzles[p], cands[0], solveds[0], units, peers, queue)
-        search(cands, solveds, 1, state, units, peers, queue, solutions[p])
-        puzzles[p] = solutions[p]
+        search(cands, solveds, np.int64(1), state, units, peers, queue, solutions[p])
         for i in range(cells):
+            puzzles[p, i] = solutions[p, i]
             order[i] = i
         shuffle(order, state)
         for i in range(cells):
@@ -276,7 +277,7 @@ def generate_all(seeds, units, peers):
                 puzzles[p, order[i]] = 0
         load(puzzles[p], cands[0], solveds[0], units, peers, queue)
         _, ratings[p] = search(
-            cands, solveds, 1, ascending, units, peers, queue, scratch
+            cands, solveds, np.int64(1), ascending, units, peers, queue, scratch
         )
     return puzzles, solutions, ratings
 
@@ -300,7 +301,8 @@ def canonical_all(puzzles, box_rows, box_cols, column_orders):
     row = np.zeros(side, np.int64)
     for p in range(n):
         best = result[p]
-        best[:] = 255
+        for j in range(cells):
+            best[j] = 255
         for turn in range(turns):
             for k in range(column_orders.shape[0]):
                 for i in range(side):
@@ -311,7 +313,6 @@ def canonical_all(puzzles, box_rows, box_cols, column_orders):
                 depth = 0
                 pick[0] = -1
                 taken = 0
-                names[0, :] = 0
                 used[0] = 0
                 while depth >= 0:
                     pick[depth] += 1
@@ -328,7 +329,8 @@ def canonical_all(puzzles, box_rows, box_cols, column_orders):
                         r // box_rows != pick[depth - 1] // box_rows
                     ):
                         continue
-                    names[depth + 1, :] = names[depth, :]
+                    for d in range(side + 1):
+                        names[depth + 1, d] = names[depth, d]
                     used[depth + 1] = used[depth]
                     order = 0
                     for j in range(side):

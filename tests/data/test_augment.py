@@ -72,14 +72,14 @@ def test_all_transformations_of_4x4_occur_equally():
     board = BOARDS[0]
     puzzles, _ = puzzles_of(4, 400)
     orbit = {}
-    for puzzle in puzzles[:20]:
-        change = augment.sudoku_change(np, board, 1, np.arange(40_000))
-        rows = augment.apply_change(np, change, np.repeat(puzzle[None], 40_000, 0))
+    for puzzle in puzzles[:8]:
+        change = augment.sudoku_change(np, board, 1, np.arange(30_000))
+        rows = augment.apply_change(np, change, np.repeat(puzzle[None], 30_000, 0))
         counts = np.unique(rows, axis=0, return_counts=True)[1]
         orbit[len(counts)] = counts
     assert max(orbit) == 3072
     assert set(orbit) <= {3072, 1536, 768, 384}
-    assert orbit[3072].min() >= 1 and orbit[3072].max() < 40  # mean 13
+    assert orbit[3072].min() >= 1 and orbit[3072].max() < 40  # mean 10
 
 
 def test_6x6_is_never_transposed():
