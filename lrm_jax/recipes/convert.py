@@ -121,10 +121,10 @@ def import_checkpoint(
     if not tensors:
         raise UserError(f"{weights}: holds no tensors")
     ours = arch_to_configs(kind, settings, tensors)
-    imported = import_state_dict(ours.model, tensors)
-    params = _run_params(ours.model, imported.params)
     config = run_config(kind, ours, settings, name=f"{kind}-import")
     validate(config, n_devices=1)
+    imported = import_state_dict(ours.model, tensors)
+    params = _run_params(ours.model, imported.params)
     origin = Origin(
         kind=kind,
         file=weights.name,

@@ -92,7 +92,8 @@ def verify_run(folder: Path, kind: Kind, *, float64: bool) -> tuple[Report, list
     outputs = Tensors(folder / "outputs.safetensors")
     grads = Tensors(folder / "grads.safetensors")
     after = Tensors(folder / "params_after.safetensors")
-    files = [outputs, grads, after]
+    exact = Tensors(folder / "outputs_f64.safetensors") if float64 else None
+    files = [outputs, grads, after] + ([exact] if exact else [])
     with jax.enable_x64(False):
         case = read_case(folder, kind, "float32")
         _check_weights(report, case)
@@ -105,9 +106,7 @@ def verify_run(folder: Path, kind: Kind, *, float64: bool) -> tuple[Report, list
         training = run_training(case, run)
     trained = Report()
     _compare_training(trained, case, training, outputs, after)
-    if float64:
-        exact = Tensors(folder / "outputs_f64.safetensors")
-        files.append(exact)
+    if exact is not None:
         with jax.enable_x64(True):
             wide = read_case(folder, kind, "float64")
             true = _verify_float64(report, wide, exact, after)

@@ -70,20 +70,24 @@ class Report:
             self._note(output, 0.0)
             return
         same = got == want  # equal infinities are no difference
-        diff = np.where(same, 0.0, np.abs(got - np.where(same, got, want)))
+        with np.errstate(invalid="ignore"):
+            diff = np.where(same, 0.0, np.abs(got - want))
         diff = np.where(np.isfinite(diff), diff, np.inf)
-        scale = np.max(np.abs(want), initial=0.0)
-        limit = atol + rtol * np.abs(want) + of_max * scale
+        sizes = np.where(np.isfinite(want), np.abs(want), 0.0)
+        scale = np.max(sizes)
+        limit = np.broadcast_to(atol + rtol * sizes + of_max * scale, diff.shape)
         shown = diff
         if not atol and (rtol or of_max):
-            base = np.abs(want) if rtol else np.full_like(diff, scale)
+            base = sizes if rtol else np.full_like(diff, scale)
             shown = np.divide(diff, base, out=diff.copy(), where=base > 0)
         self._note(output, float(np.max(shown)))
-        if np.any(diff > limit):
-            worst = np.unravel_index(np.argmax(diff - limit), diff.shape)
+        over = (diff > limit) | np.isinf(diff)
+        if np.any(over):
+            excess = np.where(over, diff - limit, -1.0)
+            worst = np.unravel_index(np.argmax(excess), diff.shape)
             self.failed.append(
                 f"{label}: differs by {diff[worst]:.3g} at {[int(i) for i in worst]}, "
-                f"limit {np.broadcast_to(limit, diff.shape)[worst]:.3g}"
+                f"limit {limit[worst]:.3g}"
             )
 
     def extend(self, other: "Report") -> None:

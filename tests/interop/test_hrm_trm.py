@@ -40,9 +40,7 @@ TRM = dataclasses.replace(
 def random_params(cfg, seed=0):
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(latent_core(cfg).init, jax.random.key(0))
-    return jax.tree.map(
-        lambda s: rng.standard_normal(s.shape).astype(s.dtype), shapes
-    )
+    return jax.tree.map(lambda s: rng.standard_normal(s.shape).astype(s.dtype), shapes)
 
 
 @pytest.mark.parametrize("cfg", [HRM, TRM], ids=["hrm", "trm"])
@@ -94,7 +92,9 @@ def test_stacked_layers_give_the_same_state_dict():
     published = export_state_dict(HRM, params)
     stacked = import_state_dict(stacked_cfg, published).params
     shapes = jax.eval_shape(latent_core(stacked_cfg).init, jax.random.key(0))
-    jax.tree.map(lambda s, x: np.testing.assert_equal(s.shape, x.shape), shapes, stacked)
+    jax.tree.map(
+        lambda s, x: np.testing.assert_equal(s.shape, x.shape), shapes, stacked
+    )
     again = export_state_dict(stacked_cfg, stacked)
     assert list(again) == list(published)
     for name, value in published.items():
@@ -132,14 +132,20 @@ def put(name, value):
             put("L_level.layers.2.mlp.down_proj.weight", np.zeros((8, 24))),
             "tensors of another config: L_level.layers.2",
         ),
-        (put("embed_pos.embedding_weight", np.zeros((7, 8))), "another config: embed_pos"),
+        (
+            put("embed_pos.embedding_weight", np.zeros((7, 8))),
+            "another config: embed_pos",
+        ),
         (
             put("lm_head.weight", np.zeros((9, 8), np.float32)),
             r"lm_head.weight: the checkpoint has shape \(9, 8\), the config asks for "
             r"\(7, 8\)",
         ),
         (put("q_head.bias", np.zeros(2, np.int32)), "q_head.bias: dtype int32"),
-        (put("q_head.bias", np.array([np.nan, 0], np.float32)), "q_head.bias: holds NaN"),
+        (
+            put("q_head.bias", np.array([np.nan, 0], np.float32)),
+            "q_head.bias: holds NaN",
+        ),
         (put("model.inner.q_head.bias", np.zeros(2)), "different prefixes"),
     ],
 )
