@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrm_jax import sharding
 from lrm_jax.evaluation.compact import evaluate_compact, lane_ladder
 from lrm_jax.evaluation.harness import evaluate
 from lrm_jax.reasoning.budget import lane_keys, think_for
@@ -147,3 +148,30 @@ def test_lane_ladder_by_hand():
     assert lane_ladder(1, 4, 3) == (1,)
     with pytest.raises(ValueError, match="too small"):
         lane_ladder(8, 1, 2)
+
+
+@pytest.mark.parametrize("lanes", [16, 12])
+def test_lanes_split_over_eight_devices_give_the_same(lanes):
+    def split(problem):
+        return {
+            name: sharding.constrain(x, "batch", *[None] * (x.ndim - 1))
+            for name, x in problem.items()
+        }
+
+    plots = random_plots(40, 5, 3)
+    alone = compact(plots, lanes=lanes, widths=2)
+    with sharding.use_mesh(sharding.make_mesh(sharding.MeshConfig())):
+        spread = compact(plots, lanes=lanes, widths=2, constrain=split)
+        whole = evaluate(
+            REASONER,
+            ZERO,
+            make_problems(plots),
+            budgets=["4+halt"],
+            cap=6,
+            batch_size=lanes,
+            constrain=split,
+        )
+    np.testing.assert_array_equal(spread.ids, alone.ids)
+    np.testing.assert_array_equal(spread.steps, alone.steps)
+    np.testing.assert_array_equal(whole.correct["4+halt"], alone.correct)
+    assert spread.report == alone.report
