@@ -299,3 +299,12 @@ def test_parse_grid_names_what_is_wrong():
         sudoku.parse_grid("12x" + "." * 13, board)
     with pytest.raises(UserError, match="character 1 is '5'"):
         sudoku.parse_grid("5" + "." * 15, board)
+
+
+def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
+    """A read-only install without a writable home: numba finds no cache folder."""
+    caching = pytest.importorskip("numba.core.caching")
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    from lrm_jax.data import jit
+
+    assert jit.kernel(lambda x: x + 1)(2) == 3
