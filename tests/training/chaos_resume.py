@@ -153,7 +153,7 @@ def run_chaos(folder: Path, kills: int, seed: int, steps_per_kill: int = 60) -> 
     for number in range(kills):
         child = start(killed, steps)
         when = ("steps", "save", "start", "save")[number % 4]
-        cut = kill(child, killed, when, rng.uniform(0, 0.3))
+        cut = kill(child, killed, when, rng.uniform(0, 1.0))
         in_save += cut
         where = [i.step for i in list_steps(killed / "checkpoints") if i.complete]
         print(f"kill {number + 1} ({when}): saved {where}, cut off a save: {cut}")
