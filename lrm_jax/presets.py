@@ -304,11 +304,65 @@ def maze10_small() -> RunConfig:
 
 
 def quickstart_latent() -> RunConfig:
-    """What `lrm quickstart --part latent` trains.
+    """6x6 Sudoku with attention that knows rows, columns and boxes; Muon.
 
-    For two CPU cores: at most 4 minutes, compile included. Of no paper.
+    What `lrm quickstart --part latent` trains: minimal puzzles, none isomorphic to a
+    trained one in the test set. Extra givens at first, fewer by the step. Of no
+    paper: the shared module of TRM (arXiv 2510.04871) with one recursion of two
+    updates, Muon as in arXiv 2601.19085. docs/measurements.md has what it reaches.
     """
-    return replace(sudoku4_tiny(), name="quickstart_latent")
+    base = sudoku6_small()
+    return replace(
+        base,
+        name="quickstart_latent",
+        data=PuzzleDataConfig(
+            kind="sudoku",
+            side=6,
+            train_size=20_000,
+            test_size=2_000,
+            resident=True,
+            reveal=0.8,
+            reveal_steps=600,
+        ),
+        model=replace(
+            base.model,
+            d_model=64,
+            ff_multiple=32,
+            h_cycles=1,
+            l_cycles=2,
+            relation_bias=True,
+            q_pool="mean",
+            grad_depth="all",
+        ),
+        halting=HaltingConfig("halt_only", max_steps=8, exploration_prob=0.1),
+        loss=LossConfig("softmax"),
+        optim=OptimConfig(
+            kind="muon",
+            lr=1e-2,
+            lr_min_ratio=0.0,
+            lr_warmup_steps=50,
+            weight_decay=0.1,
+            muon_lr=0.02,
+            muon_weight_decay=0.01,
+            clip_norm=1.0,
+        ),
+        train=TrainConfig(
+            total_steps=1000,
+            batch_size=32,
+            steps_per_dispatch=20,
+            log_every=20,
+            ema_decay=0.99,
+            ema_warmup_steps=10,
+        ),
+        eval=EvalConfig(
+            every_steps=250,
+            proxy_size=512,
+            batch_size=256,
+            max_steps=16,
+            budgets=("0", "2", "4", "8", "16", "16+halt"),
+        ),
+        checkpoint=CheckpointConfig(every_steps=500),
+    )
 
 
 PRESETS: dict[str, Preset] = {
