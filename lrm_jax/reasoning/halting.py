@@ -36,11 +36,14 @@ class HaltingConfig:
       max_steps: segments after which a lane halts in any case.
       exploration_prob: chance per lane and segment that a lane must reach a random
         number of segments, uniform in 2 .. max_steps, before it may halt.
+      eval_margin: logits by which Q-halt must pass the rule in evaluation (budget
+        -1): 0 stops where right is likelier than wrong, 3 where it is 95 % sure.
     """
 
     rule: str = "q_learning"
     max_steps: int = 16
     exploration_prob: float = 0.1
+    eval_margin: float = 0.0
 
 
 class ActCarry(flax.struct.PyTreeNode):

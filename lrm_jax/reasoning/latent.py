@@ -6,6 +6,8 @@ Budgets, evaluation and search use nothing but this; training goes through
 `reasoning/segment.py`, which shares the recurrence.
 """
 
+from dataclasses import dataclass
+
 import chex
 import flax.struct
 import jax
@@ -27,13 +29,19 @@ class LatentCarry(flax.struct.PyTreeNode):
     puzzle_ids: Array  # [B] int32
 
 
+@dataclass(frozen=True)
 class LatentReasoner:
-    """HRM, TRM and their family as a `Reasoner`; it holds no arrays."""
+    """HRM, TRM and their family as a `Reasoner`; it holds no arrays.
 
-    def __init__(self, core: CoreFns, halting: HaltingConfig) -> None:
-        """Bind a core to a halting rule; the rule decides `Signals.done`."""
-        self.core = core
-        self.halting = halting
+    Attributes:
+      core: the model.
+      halting: the rule that decides `Signals.done`.
+      cap: segments after which a lane is done in any case.
+    """
+
+    core: CoreFns
+    halting: HaltingConfig
+    cap: int
 
     def start(self, params: Params, problem: Problem, keys: Key) -> LatentCarry:
         """Return fresh states for the given problems.
@@ -73,11 +81,11 @@ class LatentReasoner:
         state, q = think(self.core, weights, LatentState(carry.z_h, carry.z_l), x)
         steps = carry.steps + 1
         q_halt, q_continue = q[:, 0], q[:, 1]
-        done = wants_halt(self.halting, q_halt, q_continue)
+        done = wants_halt(self.halting, q_halt - self.halting.eval_margin, q_continue)
         signals = Signals(
             halt=q_halt,
             value=jax.nn.sigmoid(q_halt),
-            done=done | (steps >= self.halting.max_steps),
+            done=done | (steps >= self.cap),
         )
         return carry.replace(z_h=state.z_h, z_l=state.z_l, steps=steps), signals
 

@@ -13,7 +13,7 @@ from lrm_jax.config import to_dict
 from lrm_jax.evaluation.harness import evaluate, proxy_indices
 from lrm_jax.evaluation.judges import judges_for
 from lrm_jax.models.latent import count_params
-from lrm_jax.recipes.latent_build import LatentRun, build, split_lanes
+from lrm_jax.recipes.latent_build import LatentRun, build, eval_cap, split_lanes
 from lrm_jax.recipes.run_config import RunConfig, not_identity
 from lrm_jax.training import loop
 from lrm_jax.training.checkpoint import Checkpointer
@@ -130,7 +130,7 @@ def make_evaluate(run: LatentRun) -> loop.EvaluateFn:
     rows = proxy_indices(len(test["inputs"]), cfg.proxy_size, cfg.proxy_seed)
     proxy = {name: np.asarray(x)[rows] for name, x in test.items()}
     judge, extra = judges_for(run.source.view)
-    cap = cfg.max_steps or run.config.halting.max_steps
+    cap = eval_cap(run.config)
 
     def measure(state: TrainState) -> dict[str, float]:
         found = evaluate(

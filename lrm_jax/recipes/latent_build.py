@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a `RunConfig` to the parts of a latent run: data, model, step, placement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,7 +160,7 @@ class HostBatches:
     def __init__(self, source: PuzzleSource, config: RunConfig, mesh: Mesh) -> None:
         """Start nothing yet; the first call says where to begin."""
         self._source, self._config, self._mesh = source, config, mesh
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Any = None
         self._next = -1
 
     def __call__(self, step: int) -> dict[str, jax.Array]:
@@ -173,8 +173,8 @@ class HostBatches:
                 step,
                 self._config.data.num_workers,
             )
-        count = train.steps_per_dispatch
-        rows = [next(self._iterator) for _ in range(count)]
+        count, iterator = train.steps_per_dispatch, self._iterator
+        rows = [next(iterator) for _ in range(count)]
         self._next = step + count
         batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         spec = sharding.partition_spec((None, "batch"), self._mesh)
@@ -216,8 +216,13 @@ def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun
         ema_warmup_steps=config.train.ema_warmup_steps,
     )
     mesh = sharding.make_mesh(config.mesh)
-    reasoner = LatentReasoner(core, config.halting)
+    reasoner = LatentReasoner(core, config.halting, eval_cap(config))
     return LatentRun(config, source, core, step, mesh, reasoner)
+
+
+def eval_cap(config: RunConfig) -> int:
+    """Return the most segments that a thinking budget may mean."""
+    return config.eval.max_steps or config.halting.max_steps
 
 
 def check_fit(config: RunConfig, source: PuzzleSource) -> None:

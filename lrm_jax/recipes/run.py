@@ -24,7 +24,7 @@ from lrm_jax.evaluation.trace import ThoughtTrace, save_traces, trace_thoughts
 from lrm_jax.models.latent import latent_core
 from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.reasoning.latent import LatentReasoner
-from lrm_jax.recipes.latent_build import check_fit, split_lanes
+from lrm_jax.recipes.latent_build import check_fit, eval_cap, split_lanes
 from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
@@ -103,7 +103,7 @@ class Run:
         self.run_dir = run_dir
         self.mesh = sharding.make_mesh(config.mesh)
         self.reasoner = reasoner or LatentReasoner(
-            latent_core(config.model), config.halting
+            latent_core(config.model), config.halting, eval_cap(config)
         )
         self.params = sharding.put(params, sharding.replicated(self.mesh, params))
         self._source = source
@@ -118,7 +118,7 @@ class Run:
     @property
     def cap(self) -> int:
         """The most segments that a budget may mean."""
-        return self.config.eval.max_steps or self.config.halting.max_steps
+        return eval_cap(self.config)
 
     def evaluate(
         self,
@@ -212,7 +212,8 @@ class Run:
             answer=view.render_grid(answer),
             valid=None if valid is None else bool(valid[0]),
             steps=steps,
-            halted=early_stop is not None and steps < max_steps,
+            halted=early_stop is not None
+            and (steps < max_steps or trace.halt_prob[-1] > 0.5),
             trace=trace,
             view=view,
         )
