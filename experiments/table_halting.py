@@ -32,16 +32,12 @@ TRM = {
     "model.l_cycles": 6,
     "model.grad_depth": "last_recursion",
 }
-SMOKE = TRM | {
-    "model.d_model": 16,
-    "model.ff_multiple": 16,
-    "data.train_size": 64,
-    "data.test_size": 64,
-    "halting.max_steps": 2,
-    "train.total_steps": 4,
-    "train.batch_size": 16,
-    "eval.batch_size": 64,
-}
+SMOKE = (
+    {"model.d_model": 16, "model.ff_multiple": 16, "model.l_layers": 1}
+    | {"model.h_cycles": 2, "model.l_cycles": 2, "halting.max_steps": 2}
+    | {"data.train_size": 64, "data.test_size": 64, "eval.batch_size": 16}
+    | {"train.total_steps": 4, "train.batch_size": 16, "eval.num_traces": 0}
+)
 ATTENTION = {"model.mixer": "attention", "model.positions": "rope"}
 ROWS = {
     "TRM": {},
@@ -64,7 +60,7 @@ ROWS = {
 
 def rows(scale: str = "full") -> dict[str, RunConfig]:
     base, n_seeds = {
-        "smoke": (replace(presets.sudoku4_tiny(), SMOKE), 1),
+        "smoke": (replace(presets.sudoku4_tiny(), TRM | SMOKE), 1),
         "small": (replace(presets.sudoku6_small(), TRM), 3),
         "full": (presets.trm_mlp_sudoku(), 1),
     }[scale]

@@ -6,13 +6,17 @@ A table is a file with `rows(scale) -> {name: RunConfig}`, and may have `METRICS
 (names in metrics.jsonl) and `EXPECTED` (a JSON file of published figures).
 """
 
+import contextlib
 import fnmatch
 import importlib.util
 import json
 import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from lrm_jax.config import apply_overrides, config_hash, replace
 from lrm_jax.config.tree import suggest
@@ -158,12 +162,37 @@ def run_all(
     train = train or _train_latent
     as_path(root).mkdir(parents=True, exist_ok=True)
     results = {}
-    for name, config in rows.items():
-        found = inspect(config, root)
-        if found.state != "finished":
-            found = _run_row(config, found, train)
-        results[name] = found
+    with shared_programs(root):
+        for name, config in rows.items():
+            found = inspect(config, root)
+            if found.state != "finished":
+                found = _run_row(config, found, train)
+            results[name] = found
     return results
+
+
+@contextlib.contextmanager
+def shared_programs(root: PathLike) -> Iterator[None]:
+    """Keep compiled programs under `root`: most rows share some of theirs.
+
+    A cache that is set already (JAX_COMPILATION_CACHE_DIR) is used as it is.
+    """
+    ours = {
+        "jax_compilation_cache_dir": str(as_path(root) / ".compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    before = {name: getattr(jax.config, name) for name in ours}
+    if before["jax_compilation_cache_dir"]:
+        yield
+        return
+    try:
+        for name, value in ours.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 def inspect(config: RunConfig, root: PathLike) -> RowResult:
