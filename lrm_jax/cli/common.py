@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+ENDINGS = {"interrupted": INTERRUPTED, "terminated": TERMINATED, "nan": FAILED}
+"""Exit code by why a training ended; 0 for any other reason."""
 
 
 class Outcome(NamedTuple):

@@ -45,6 +45,7 @@ from lrm_jax.cli.common import (
     stdout_to_stderr,
     suggest,
 )
+from lrm_jax.tooling.host_memory import keep_large_blocks
 
 COMMANDS: tuple[Command, ...] = (
     quickstart,
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(error)
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)
+    keep_large_blocks()  # before any command imports JAX
     with stdout_to_stderr() as stdout:
         args.color = stdout.has_color()
         code, outcome = _run(command, args)

@@ -4,7 +4,7 @@
 
 import argparse
 
-from lrm_jax.cli.common import Outcome, table
+from lrm_jax.cli.common import ENDINGS, Outcome, table
 
 NAME = "quickstart"
 SUMMARY = "train a small reasoner in minutes; accuracy against thinking budget"
@@ -15,7 +15,12 @@ TAKES_OVERRIDES = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument(
-        "--part", choices=["latent"], default="latent", help="what to train"
+        "--part", choices=["latent", "all"], default="all", help="what to train"
+    )
+    parser.add_argument(
+        "--control",
+        action="store_true",
+        help="also train the same model at depth 1 for the same time",
     )
     parser.add_argument(
         "--out", default="runs/quickstart", help="folder of the run and its report"
@@ -26,7 +31,9 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes import quickstart
 
-    data = quickstart.run(args.part, args.out)
+    data = quickstart.run(args.part, args.out, control=args.control)
+    if data.get("reason") in ENDINGS:
+        return Outcome(data, data["message"], ENDINGS[data["reason"]])
     rows = [
         [r["budget"], r["exact_accuracy"], *r["ci95"], r["mean_steps"]]
         for r in data["latent"]["results"]

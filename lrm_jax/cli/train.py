@@ -4,14 +4,7 @@
 
 import argparse
 
-from lrm_jax.cli.common import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    TERMINATED,
-    Outcome,
-    table,
-)
+from lrm_jax.cli.common import DONE, ENDINGS, Outcome, table
 
 NAME = "train"
 SUMMARY = "train a preset; resumes a run folder"
@@ -20,7 +13,6 @@ EXAMPLE = (
     "--run-dir runs/mlp"
 )
 TAKES_OVERRIDES = True
-_CODES = {"interrupted": INTERRUPTED, "terminated": TERMINATED, "nan": FAILED}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +64,7 @@ def run(args: argparse.Namespace) -> Outcome:
     )
     if args.dry_run:
         return Outcome(data, _dry_run_text(data))
-    code = _CODES.get(data["reason"], DONE)
+    code = ENDINGS.get(data["reason"], DONE)
     text = f"{data['message']}\n{data['run_dir']}, step {data['step']}\n"
     rows = [[name, value] for name, value in sorted(data["metrics"].items())]
     return Outcome(data, text + table(["metric", "last"], rows), code)
