@@ -334,7 +334,9 @@ def quickstart_latent() -> RunConfig:
             q_pool="mean",
             grad_depth="all",
         ),
-        halting=HaltingConfig("halt_only", max_steps=8, exploration_prob=0.1),
+        halting=HaltingConfig(
+            "halt_only", max_steps=8, exploration_prob=0.1, eval_margin=3.0
+        ),
         loss=LossConfig("softmax"),
         optim=OptimConfig(
             kind="muon",
@@ -359,7 +361,7 @@ def quickstart_latent() -> RunConfig:
             proxy_size=512,
             batch_size=256,
             max_steps=16,
-            budgets=("0", "2", "4", "8", "16", "16+halt"),
+            budgets=("0", "2", "4", "8", "16", "-1"),
         ),
         checkpoint=CheckpointConfig(every_steps=500),
     )

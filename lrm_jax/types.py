@@ -68,9 +68,7 @@ class Reasoner(Protocol[Carry]):
         """Return the carry before the first step."""
         ...
 
-    def think(
-        self, params: Params, carry: Carry, keys: Key
-    ) -> tuple[Carry, Signals]:
+    def think(self, params: Params, carry: Carry, keys: Key) -> tuple[Carry, Signals]:
         """Take one step (an ACT segment, a token or a written step)."""
         ...
 

@@ -213,7 +213,7 @@ class Embedding(nn.Module):
         std = 1 / math.sqrt(self.cfg.d_model * self.parts)
         init = nn.with_logical_partitioning(trunc_normal(std), (self.axis, "embed"))
         table = self.param("embedding", init, (self.rows, self.cfg.d_model))
-        return table.astype(self.cfg.dtype)
+        return jnp.asarray(table, self.cfg.dtype)
 
 
 class LatentModule(nn.Module):

@@ -106,11 +106,11 @@ class Linear(nn.Module):
             shape = (fan_in, self.parts, self.features)
             axes = (self.axes[0], None, self.axes[1])
         init = nn.with_logical_partitioning(init, axes)
-        kernel = self.param("kernel", init, shape).astype(x.dtype)
+        kernel = jnp.asarray(self.param("kernel", init, shape), x.dtype)
         y = project_leading(x, kernel) if self.leading else project(x, kernel)
         if self.bias_init is not None:
             init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
-            bias = self.param("bias", init, (self.features,)).astype(x.dtype)
+            bias = jnp.asarray(self.param("bias", init, (self.features,)), x.dtype)
             y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 

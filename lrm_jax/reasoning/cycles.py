@@ -111,7 +111,8 @@ def recur(
     state = high(weights, state)
     whole = h_cycles - recursions - 1
 
-    def differentiated(s: LatentState, _: None) -> tuple[LatentState, None]:
+    def differentiated(s: LatentState, unused: None) -> tuple[LatentState, None]:
+        del unused
         for _ in range(l_cycles):
             s = low(weights, s, x)
         return high(weights, s), None

@@ -7,9 +7,9 @@ HRM (arXiv 2506.21734 §2, "Adaptive computation time") and TRM (arXiv 2510.0487
 batch refills it. One training step is one segment of every lane.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import flax.struct
@@ -63,7 +63,9 @@ class Exploration(NamedTuple):
     min_steps: Array  # [B] int32 in 2 .. max_steps
 
 
-def empty_carry(problem: Problem, state_shape: tuple[int, int], dtype: str) -> ActCarry:
+def empty_carry(
+    problem: Mapping[str, Any], state_shape: tuple[int, int], dtype: str
+) -> ActCarry:
     """Return a carry with every lane halted: the first batch fills them all.
 
     Args:

@@ -104,7 +104,7 @@ class SegmentMetrics(NamedTuple):
     labelled cell; `count` is their number.
     """
 
-    count: Array
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
     accuracy: Array
     exact_accuracy: Array
     q_halt_accuracy: Array

@@ -7,7 +7,7 @@ by the optimizer, the puzzle rows by sign-SGD, the average (HRM, arXiv 2506.2173
 TRM, arXiv 2510.04871). Pure; jitted and donated by `recipes/latent.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,9 @@ class LatentStep:
         """Return the optimizer of the weights."""
         return make_optimizer(self.optim, self.total_steps)
 
-    def init(self, key: Key, problem: Problem, params: Params | None = None) -> Any:
+    def init(
+        self, key: Key, problem: Mapping[str, Any], params: Params | None = None
+    ) -> TrainState:
         """Return the state before the first step.
 
         Args:
@@ -76,12 +78,12 @@ class LatentStep:
           params: to start from, instead of fresh ones.
         """
         init_key = jax.random.fold_in(key, 0)
-        params = self.core.init(init_key) if params is None else params
-        weights = params["weights"]
+        start = self.core.init(init_key) if params is None else params
+        weights = start["weights"]
         cfg = self.core.cfg
         shape = (cfg.total_len, cfg.d_model)
         return make_state(
-            params,
+            start,
             self.tx().init(weights),
             key,
             ema=init_ema(weights) if self.ema else None,

@@ -47,9 +47,6 @@ class RunConfig:
       deterministic: bit-equal results on GPU too, at its cost in speed.
       init_from: `RUN[@step]` whose parameters the run started from; empty for none.
       init_from_sha256: of that checkpoint, so that the folder says what it was.
-      init_from: `RUN[@step]` whose parameters the run starts from; set by
-        `--init-from`.
-      init_from_sha256: of that checkpoint.
     """
 
     recipe: Literal["latent"] = "latent"
@@ -65,8 +62,6 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     deterministic: bool = False
-    init_from: str = ""
-    init_from_sha256: str = ""
     init_from: str = ""
     init_from_sha256: str = ""
 
