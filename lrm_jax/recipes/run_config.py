@@ -70,6 +70,7 @@ NOT_IDENTITY = frozenset(
     {
         "name",
         "mesh",
+        "halting.eval_margin",
         "init_from",
         "data.path",
         "data.test_path",
