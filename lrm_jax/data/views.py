@@ -51,12 +51,13 @@ class PuzzleView:
     def parse(self, text: str) -> np.ndarray:
         """Return token ids int32 `[S]` of a puzzle written as one line.
 
-        Line breaks are left out; a Sudoku's open cells are `.` or `0`. Refuses a
-        wrong length, a foreign character and, for Sudoku, equal clues in a unit.
+        Line breaks are left out, and spaces where they are no cell (in a maze they
+        are); a Sudoku's open cells are `.` or `0`. Refuses a wrong length, a foreign
+        character and, for Sudoku, equal clues in a unit.
         """
         line = text.replace("\r", "").replace("\n", "")
-        if self.kind == "sudoku":
-            line = line.strip()
+        if " " not in self.charset:
+            line = "".join(line.split())
         if len(line) != self.seq_len:
             raise UserError(
                 f"puzzle of {len(line)} characters; {self.kind} of {self.rows}x"

@@ -346,7 +346,7 @@ class LatentCore:
         abstract = jax.eval_shape(self._init_weights, jax.random.key(0))
         axes: dict[str, Any] = {
             "weights": jax.tree.map(
-                lambda leaf: tuple(leaf.names),
+                _axis_names,
                 abstract,
                 is_leaf=lambda leaf: isinstance(leaf, nn.meta.AxisMetadata),
             ),
@@ -406,6 +406,13 @@ class LatentCore:
     def _apply(self, weights: Params, *args: Any, method: str) -> Array:
         out = self._module.apply({"params": weights}, *args, method=method)
         return out  # pyright: ignore[reportReturnType]
+
+
+def _axis_names(leaf: Any) -> tuple[str | None, ...]:
+    """Return the logical axes of a leaf; a user's own layer may name none."""
+    if isinstance(leaf, nn.meta.AxisMetadata):
+        return tuple(leaf.names)  # pyright: ignore[reportAttributeAccessIssue]
+    return (None,) * leaf.ndim
 
 
 @cache
