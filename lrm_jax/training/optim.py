@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from lrm_jax.training.atan2 import atan2_right
 from lrm_jax.types import Array, Params, UserError
 
 Schedule = Callable[[Any], Array]
@@ -183,7 +184,7 @@ def adam_atan2(
             scale = size / bias1.astype(m.dtype)
             spread = jnp.sqrt(v) / jnp.sqrt(bias2.astype(m.dtype))
             decay = size * weight_decay * p.astype(m.dtype)
-            return -decay - scale * jnp.arctan2(m, spread)
+            return -decay - scale * atan2_right(m, spread)
 
         return jax.tree.map(step, params, mu, nu), AdamAtan2State(count, mu, nu)
 
