@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -100,13 +101,13 @@ class LatentRun:
         shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
         key = jax.random.key(self.config.seed)
         empty = self.batch_shapes()
+        # Run once: on a CPU, optimising it would cost more than running it.
+        on_cpu = jax.default_backend() == "cpu"
+        options = {"xla_backend_optimization_level": "0"} if on_cpu else None
+        place = partial(jax.jit, out_shardings=shardings, compiler_options=options)
         if params is None:
-            init = jax.jit(lambda k: self.step.init(k, empty), out_shardings=shardings)
-            return init(key)
-        init = jax.jit(
-            lambda k, p: self.step.init(k, empty, p), out_shardings=shardings
-        )
-        return init(key, params)
+            return place(lambda k: self.step.init(k, empty))(key)
+        return place(lambda k, p: self.step.init(k, empty, p))(key, params)
 
     def dispatch(self) -> Dispatch:
         """Return the jitted function of one dispatch; it donates the state.
