@@ -4,6 +4,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import sys
 from typing import Any, Literal
@@ -250,6 +251,15 @@ class PuzzleSource:
             "num_puzzle_ids": self.num_puzzle_ids,
             "augment": self.change,
         }
+
+    def fingerprint(self) -> str:
+        """Return a sha256 over all that training batches are made of."""
+        parts = (self.change, self.ignore_label_id, self.num_puzzle_ids)
+        digest = hashlib.sha256(repr(parts).encode())
+        for name, array in sorted(self.arrays.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1))
+        return digest.hexdigest()
 
     def grain_iterator(
         self,

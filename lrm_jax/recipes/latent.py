@@ -12,16 +12,16 @@ from lrm_jax import sharding
 from lrm_jax.config import to_dict
 from lrm_jax.evaluation.harness import evaluate, proxy_indices
 from lrm_jax.evaluation.judges import judges_for
-from lrm_jax.models.latent import count_params
+from lrm_jax.models.latent import count_params, latent_core
 from lrm_jax.recipes.latent_build import LatentRun, build, eval_cap, split_lanes
-from lrm_jax.recipes.run_config import RunConfig, not_identity
-from lrm_jax.training import loop
-from lrm_jax.training.checkpoint import Checkpointer
+from lrm_jax.recipes.run_config import RunConfig, not_identity, validate
+from lrm_jax.training import files, loop, manifest
+from lrm_jax.training.checkpoint import Checkpointer, list_steps
 from lrm_jax.training.loading import LoadedParams, load_params, parse_source
 from lrm_jax.training.progress import Style
-from lrm_jax.training.run_folder import open_run
+from lrm_jax.training.run_folder import check_run, open_run
 from lrm_jax.training.state import TrainState
-from lrm_jax.types import Params
+from lrm_jax.types import Params, UserError
 
 
 def eval_params(state: Any) -> Params:
@@ -61,20 +61,26 @@ def train(
       UserError: the config, the data, the folder or the source cannot be used.
     """
     if run is None:
-        run = build(config)
+        validate(config)
     loaded = None
     if init_from is not None:
-        loaded = _load_source(run, init_from)
+        loaded = _load_source(config, init_from)
         config = dataclasses.replace(
             config, init_from=init_from, init_from_sha256=loaded.source_hash
         )
+    # Data may take minutes to make: whatever refuses the folder comes before.
+    as_json, ignore = to_dict(config), not_identity(config)
+    if not dry_run:
+        check_run(run_dir, as_json, identity_ignore=ignore)
+    if run is None:
+        run = build(config)
     if dry_run:
         return _describe(config, run)
+    fingerprint = run.source.fingerprint()
+    _refuse_other_data(config, run_dir, fingerprint)
     with (
         sharding.use_mesh(run.mesh),
-        open_run(
-            run_dir, to_dict(config), identity_ignore=not_identity(config)
-        ) as folder,
+        open_run(run_dir, as_json, identity_ignore=ignore) as folder,
     ):
         checkpointer = Checkpointer(folder.checkpoints, config.checkpoint)
         state, resume = loop.restore_or_init(
@@ -94,7 +100,13 @@ def train(
             evaluate=make_evaluate(run),
             eval_every_steps=config.eval.every_steps,
             resume=resume,
-            extra={"data": {"step_is_cursor": True, "seed": config.seed}},
+            extra={
+                "data": {
+                    "step_is_cursor": True,
+                    "seed": config.seed,
+                    "sha256": fingerprint,
+                }
+            },
             progress=progress,
             profile_steps=profile_steps or 0,
         )
@@ -158,9 +170,30 @@ def make_evaluate(run: LatentRun) -> loop.EvaluateFn:
     return measure
 
 
-def _load_source(run: LatentRun, init_from: str) -> LoadedParams:
+def _refuse_other_data(config: RunConfig, run_dir: str, fingerprint: str) -> None:
+    """Refuse to go on with other training data than a run began with.
+
+    Paths are no part of a run's identity; what the files hold is.
+    """
+    checkpoints = files.as_path(run_dir) / "checkpoints"
+    extras = [
+        manifest.sound_extra(checkpoints / str(info.step))
+        for info in list_steps(checkpoints)
+    ]
+    told = [(extra or {}).get("data", {}).get("sha256") for extra in extras]
+    before = next((text for text in reversed(told) if text), fingerprint)
+    if before != fingerprint:
+        raise UserError(
+            f"data.path={config.data.path!r}: these are not the training data of the "
+            f"run in {run_dir} (sha256 {fingerprint[:12]} here, {before[:12]} there); "
+            "name its data, or choose another --run-dir"
+        )
+
+
+def _load_source(config: RunConfig, init_from: str) -> LoadedParams:
     folder, which = parse_source(init_from)
-    shapes = jax.eval_shape(run.core.init, jax.random.key(0))
+    core = latent_core(config.model)
+    shapes = jax.eval_shape(core.init, jax.random.key(0))
     return load_params(folder, which, abstract=shapes)
 
 

@@ -89,6 +89,16 @@ def read_extra(folder: files.Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {folder}: extra.json: {error}") from error
 
 
+def sound_extra(folder: files.Path) -> dict[str, Any] | None:
+    """Return what was saved beside the arrays; None where it is damaged."""
+    try:
+        entry = read(folder)["files"]["extra.json"]
+    except (ValueError, KeyError):
+        return None
+    damaged = _file_problem(folder, "extra.json", entry)
+    return None if damaged else read_extra(folder)
+
+
 def _file_problem(folder: files.Path, name: str, entry: dict[str, Any]) -> str:
     try:
         size, digest = files.sha256_file(folder / name)

@@ -108,8 +108,6 @@ def open_run(
       UserError: in use, of another config, of something else, or not writable.
     """
     path = files.as_path(run_dir)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"run folder {path} is a file; choose another --run-dir")
     with files.user_errors(f"run folder {path} cannot be used"):
         _refuse_strange_folder(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -121,6 +119,31 @@ def open_run(
             lock.close()
             raise
     return RunFolder(path, lock, resumed)
+
+
+def check_run(
+    run_dir: files.PathLike,
+    config: Mapping[str, Any],
+    *,
+    identity_ignore: Iterable[str] = (),
+) -> None:
+    """Refuse what `open_run` would refuse, before time is spent; change nothing.
+
+    Args:
+      run_dir: the folder; it need not exist.
+      config: fully resolved, as JSON values.
+      identity_ignore: as for `open_run`.
+
+    Raises:
+      UserError: in use, of another config, or of something else.
+    """
+    path = files.as_path(run_dir)
+    with files.user_errors(f"run folder {path} cannot be used"):
+        _refuse_strange_folder(path)
+        if (path / LOCK).exists():
+            _lock(path, sign=False).close()
+        if (path / CONFIG).exists():
+            _refuse_other_config(path, _as_read(config), identity_ignore)
 
 
 def read_config(run_dir: files.PathLike) -> dict[str, Any]:
@@ -141,6 +164,8 @@ def read_config(run_dir: files.PathLike) -> dict[str, Any]:
 
 def _refuse_strange_folder(path: files.Path) -> None:
     """Never mix a run into a folder that holds something else."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"run folder {path} is a file; choose another --run-dir")
     if not path.is_dir() or (path / CONFIG).exists():
         return
     strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
@@ -153,8 +178,13 @@ def _refuse_strange_folder(path: files.Path) -> None:
         )
 
 
-def _lock(path: files.Path) -> TextIO:
-    """Hold the folder until this process ends, however it ends (SIGKILL too)."""
+def _lock(path: files.Path, *, sign: bool = True) -> TextIO:
+    """Hold the folder until this process ends, however it ends (SIGKILL too).
+
+    Args:
+      path: the folder.
+      sign: leave a note of who holds it.
+    """
     file = open(path / LOCK, "a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,21 +204,22 @@ def _lock(path: files.Path) -> TextIO:
             f"{path}: this file system has no locks; start one process only",
             file=sys.stderr,
         )
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    if sign:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
     return file
 
 
-def _check_or_write_config(
+def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config as it will be read back (tuples become lists)."""
+    return json.loads(json.dumps(config, allow_nan=False))
+
+
+def _refuse_other_config(
     path: files.Path, config: dict[str, Any], ignore: Iterable[str]
-) -> bool:
-    """Write the config, or compare it with the one there; True if one was."""
-    text = json.dumps(config, indent=2, allow_nan=False) + "\n"
-    config = json.loads(text)
-    if not (path / CONFIG).exists():
-        files.write_atomic(path / CONFIG, text)
-        return False
+) -> dict[str, Any]:
+    """Return the config of the run that is there; refuse another run's."""
     before = read_config(path)
     found = diff(before, config, ignore)
     if found:
@@ -199,7 +230,19 @@ def _check_or_write_config(
             f"run folder {path} holds another run: "
             f"{'; '.join(shown[:_SHOWN_DIFFERENCES])}{tail}; choose another --run-dir"
         )
-    if before != config:
+    return before
+
+
+def _check_or_write_config(
+    path: files.Path, config: dict[str, Any], ignore: Iterable[str]
+) -> bool:
+    """Write the config, or compare it with the one there; True if one was."""
+    config = _as_read(config)
+    text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+    if not (path / CONFIG).exists():
+        files.write_atomic(path / CONFIG, text)
+        return False
+    if _refuse_other_config(path, config, ignore) != config:
         files.write_atomic(path / CONFIG, text)
     return True
 
