@@ -142,8 +142,8 @@ def _load_folder(path: Path) -> _Loaded:
     rows = sum(len(s.inputs) for p in dataset.splits.values() for s in p.sets.values())
     if not dataset.splits:
         raise UserError(f"{path}: {faults[0]}")
-    meta = next(iter(dataset.splits.values())).metadata
-    kind = folder_source.guess_kind(meta["seq_len"], meta["vocab_size"])
+    first = next(iter(dataset.splits.values()))
+    meta, kind = first.metadata, folder_source.guess_kind(first)
     view = folder_source.view_of(kind, meta["seq_len"], meta["vocab_size"])
     width = view.seq_len * (2 if kind == "arc" else 1)
     empty = np.zeros((0, width), np.uint8)

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training and test puzzles from a folder in the published format."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrm_jax.data import puzzle_format, puzzle_load
+from lrm_jax.data import maze, puzzle_format, puzzle_load
 from lrm_jax.data.curriculum import Reveal
 from lrm_jax.data.puzzle_table import PuzzleTable
 from lrm_jax.data.views import PuzzleView, arc_view, maze_view, sudoku_view
@@ -33,17 +34,36 @@ def view_of(kind: str, seq_len: int, vocab_size: int) -> PuzzleView:
     return view
 
 
-def guess_kind(seq_len: int, vocab_size: int) -> str:
-    """Return the kind of a folder from its vocabulary and length."""
+def guess_kind(split: puzzle_format.Split) -> str:
+    """Return the kind of a split's puzzles, by vocabulary and length.
+
+    Mazes and Sudokus of 4x4 have these in common and are told apart by content.
+    """
+    seq_len, vocab_size = split.metadata["seq_len"], split.metadata["vocab_size"]
+    fits = []
     for kind in ("maze", "arc", "sudoku"):
-        try:
+        with contextlib.suppress(UserError):
             view_of(kind, seq_len, vocab_size)
-        except UserError:
-            continue
-        return kind
-    raise UserError(
-        f"no known kind of puzzle has vocab_size {vocab_size} and seq_len {seq_len}"
-    )
+            fits.append(kind)
+    if not fits:
+        raise UserError(
+            f"no known kind of puzzle has vocab_size {vocab_size} and seq_len {seq_len}"
+        )
+    if len(fits) > 1 and "maze" in fits and not _look_like_mazes(split):
+        fits.remove("maze")
+    return fits[0]
+
+
+def _look_like_mazes(split: puzzle_format.Split) -> bool:
+    """Whether most labels hold one start, one goal, and walls.
+
+    A solved 4x4 Sudoku holds each of these tokens four times, or never.
+    """
+    for arrays in split.sets.values():
+        labels = np.atleast_2d(arrays.labels[:1000])
+        ends = [(labels == token).sum(-1) == 1 for token in (maze.START, maze.GOAL)]
+        return bool((ends[0] & ends[1] & (labels == maze.WALL).any(-1)).mean() > 0.5)
+    return False
 
 
 def load_folder_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_SIZE = 1000
 _TRAIN, _TEST, _SAMPLE = 1, 2, 3  # streams of the data seed
+_MOST_SPARE = 8  # generated per puzzle that is wanted, before giving up,
+_LEAST_SPARE = 1000  # but never with fewer than these
 
 
 class Puzzles(NamedTuple):
@@ -127,6 +129,7 @@ def _generate(cfg: "PuzzleDataConfig", view: PuzzleView, count: int, stream: int
     """Generate puzzles as tokens."""
     seed = _stream(cfg.seed, stream)
     if view.kind == "sudoku":
+        _refuse_more_than_all(view, count)
         top = None if cfg.max_rating == -1 else cfg.max_rating
         made = sudoku.generate(
             view.geometry, count, seed, min_rating=cfg.min_rating, max_rating=top
@@ -142,6 +145,19 @@ def _generate(cfg: "PuzzleDataConfig", view: PuzzleView, count: int, stream: int
     return Puzzles(*made)
 
 
+def _refuse_more_than_all(view: PuzzleView, count: int) -> None:
+    """Refuse at once what would be looked for in vain."""
+    from lrm_jax.data import sudoku_4x4
+
+    if view.rows == 4 and count > 20_000:
+        every = len(sudoku_4x4.all_minimal().puzzles)
+        if count > 0.9 * every:
+            raise UserError(
+                f"data.train_size or data.test_size={count}: there are {every} minimal "
+                "4x4 sudokus; ask for fewer, or for all with data.holdout='class'"
+            )
+
+
 def _generated(cfg: "PuzzleDataConfig") -> Splits:
     """Generate both splits; training puzzles that meet the test set are dropped.
 
@@ -152,13 +168,32 @@ def _generated(cfg: "PuzzleDataConfig") -> Splits:
     test = _generate(cfg, view, cfg.test_size or _DEFAULT_SIZE, _TEST)
     wanted = cfg.train_size or _DEFAULT_SIZE
     spare = 0
-    while True:
+    while spare <= max(_MOST_SPARE * wanted, 4 * _LEAST_SPARE):
         train = _generate(cfg, view, wanted + spare, _TRAIN)
         train = train.take(~overlaps(view, train.inputs, test.inputs, cfg.holdout))
         missing = wanted - len(train.inputs)
         if missing <= 0:
             return Splits(view, train.take(slice(wanted)), test)
+        if missing == wanted and wanted + spare >= _LEAST_SPARE:
+            break
         spare = 2 * spare + 2 * missing
+    raise UserError(_too_alike(cfg, view, wanted, len(test.inputs)))
+
+
+def _too_alike(
+    cfg: "PuzzleDataConfig", view: PuzzleView, wanted: int, tested: int
+) -> str:
+    """Say why there are no training puzzles that the test set leaves over."""
+    if view.kind == "sudoku" and view.rows == 4:
+        return (
+            f"data.holdout={cfg.holdout!r}: {tested} test puzzles leave hardly any of "
+            "the 36 isomorphism classes of 4x4 sudoku to train on; use 'class'"
+        )
+    return (
+        f"data.holdout={cfg.holdout!r}: hardly one in {_MOST_SPARE} generated puzzles "
+        f"is apart from the {tested} test puzzles, so that data.train_size={wanted} "
+        "is out of reach; ask for fewer, or widen the ratings"
+    )
 
 
 def _by_class(cfg: "PuzzleDataConfig") -> Splits:

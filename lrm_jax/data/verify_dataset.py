@@ -73,8 +73,8 @@ def count_changed_files(path: Path, dataset: Dataset) -> int:
 
 def _check_meaning(path: Path, dataset: Dataset) -> dict[str, int]:
     """Check labels, groups and source of Sudoku and maze folders."""
-    meta = next(iter(dataset.splits.values())).metadata
-    kind = folder_source.guess_kind(meta["seq_len"], meta["vocab_size"])
+    first = next(iter(dataset.splits.values()))
+    meta, kind = first.metadata, folder_source.guess_kind(first)
     if kind == "arc":
         return {}
     view = folder_source.view_of(kind, meta["seq_len"], meta["vocab_size"])
