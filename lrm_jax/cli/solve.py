@@ -9,7 +9,7 @@ from lrm_jax.cli.common import Outcome
 
 NAME = "solve"
 SUMMARY = "one puzzle; shows the thinking step by step"
-EXAMPLE = "lrm solve runs/quickstart --puzzle '1... ..2. .3.. ...4' --budget 8"
+EXAMPLE = "lrm solve runs/tiny --puzzle '1... ..3. .4.. ...2' --budget 8"
 TAKES_OVERRIDES = False
 
 

@@ -67,6 +67,7 @@ def test_own_task_is_learnt_and_solved_by_name(task_run: Path):
     run = lrm_jax.load(str(task_run))
     (row,) = run.evaluate(budgets=["4"])["results"]
     assert row["exact_accuracy"] > 0.8
+    assert run.view.parse("53 24").tolist() == run.view.parse("5324").tolist()
     test = run.source.test_set()
     solved = [run.solve(run.view.render(x), budget=4) for x in test["inputs"][:8]]
     answers = [s.answer.replace("\n", "") for s in solved]
