@@ -34,7 +34,7 @@ TRM = {
 }
 SMOKE = (
     {"model.d_model": 16, "model.ff_multiple": 16, "model.l_layers": 1}
-    | {"model.h_cycles": 2, "model.l_cycles": 2, "halting.max_steps": 2}
+    | {"model.h_cycles": 2, "model.l_cycles": 3, "halting.max_steps": 2}
     | {"data.train_size": 64, "data.test_size": 64, "eval.batch_size": 16}
     | {"train.total_steps": 4, "train.batch_size": 16, "eval.num_traces": 0}
 )

@@ -94,14 +94,25 @@ class Parser(argparse.ArgumentParser):
             return [self]
         return [leaf for child in subs[0].choices.values() for leaf in child.leaves()]
 
-    def unknown(self, words: Sequence[str]) -> UsageError:
-        """Return the error for words the command does not take."""
-        options = [
+    def options(self) -> list[str]:
+        """Return every option of the command and of its actions."""
+        return [
             option
             for leaf in self.leaves()
             for action in leaf._actions
             for option in action.option_strings
         ]
+
+    def nearly_takes(self, word: str) -> bool:
+        """Return whether a word is an option but for a letter or a dash."""
+        name = word.partition("=")[0]
+        if not name.startswith("--") or "." in name:
+            return False
+        return bool(difflib.get_close_matches(name, self.options(), n=1, cutoff=0.85))
+
+    def unknown(self, words: Sequence[str]) -> UsageError:
+        """Return the error for words the command does not take."""
+        options = self.options()
         word = words[0].partition("=")[0]
         return UsageError(
             f"unknown argument {words[0]!r}{suggest(word, options)} "

@@ -68,7 +68,10 @@ def _check(args: argparse.Namespace) -> Outcome:
     if args.overrides:
         raise UsageError(f"unknown argument {args.overrides[0]!r} of lrm data check")
     report = check_dataset(args.path, args.against, allow_multiple=args.allow_multiple)
-    lines = [f"line {row['line']}: {row['reason']}" for row in report.bad[:_SHOWN]]
+    lines = [
+        f"line {row['line']}: {row['reason']}" if row["line"] >= 0 else row["reason"]
+        for row in report.bad[:_SHOWN]
+    ]
     if len(report.bad) > _SHOWN:
         lines.append(f"and {len(report.bad) - _SHOWN} more")
     counts = {

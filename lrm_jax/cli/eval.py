@@ -3,8 +3,9 @@
 """Measure a run at one or several thinking budgets in one pass."""
 
 import argparse
+from typing import Any
 
-from lrm_jax.cli.common import Outcome, show_count, table
+from lrm_jax.cli.common import Outcome, table
 
 NAME = "eval"
 SUMMARY = "accuracy of a run at one or several thinking budgets"
@@ -25,16 +26,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="0 (least), N, N+halt, -1 (the recipe's own rule), low, medium, high",
     )
+    parser.add_argument(
+        "--cap",
+        type=int,
+        metavar="N",
+        help="the most segments a budget may mean (default: the run's own)",
+    )
+    parser.add_argument(
+        "--halting",
+        metavar="RULE",
+        help="rule of budget -1: q_learning, halt_only, fixed or package.module:name",
+    )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="let solved puzzles leave their lane and waiting ones enter; one pass a "
+        "budget, which costs what the budget says and not its cap",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="puzzles in flight (--compact)",
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes.run import load
+    from lrm_jax.types import UserError
 
-    data = load(args.run).evaluate(args.data, budgets=args.budget, on_batch=show_count)
+    for name in ("cap", "lanes"):
+        value = getattr(args, name)
+        if value is not None and value < (1 if name == "cap" else 0):
+            raise UserError(f"--{name} {value}: expected 1 or more")
+    trained = load(args.run)
+    how: dict[str, Any] = {"cap": args.cap, "halting": args.halting}
+    if args.compact:
+        found = [
+            trained.evaluate_compact(args.data, budget=b, lanes=args.lanes, **how)
+            for b in args.budget or ["-1"]
+        ]
+        results = [one.report for one in found]
+        data = {"n": results[0]["n"], "results": results, "step": trained.step}
+    else:
+        data = trained.evaluate(args.data, budgets=args.budget, **how)
     rows = [
         [r["budget"], r["exact_accuracy"], *r["ci95"], r["mean_steps"]]
         for r in data["results"]
     ]
     header = ["budget", "exact accuracy", "ci95 low", "ci95 high", "mean steps"]
-    return Outcome(data, f"{data['n']} puzzles\n{table(header, rows)}")
+    title = f"{data['n']} puzzles, checkpoint of step {data['step']}"
+    return Outcome(data, f"{title}\n{table(header, rows)}")

@@ -101,6 +101,9 @@ def parse(words: list[str]) -> tuple[Command, argparse.Namespace]:
     command = next(c for c in COMMANDS if args.command == c.NAME)
     if unknown and not command.TAKES_OVERRIDES:
         raise sub_parsers[command.NAME].unknown(unknown)
+    for word in unknown:  # a mistyped flag is no override
+        if sub_parsers[command.NAME].nearly_takes(word):
+            raise sub_parsers[command.NAME].unknown([word])
     args.overrides = unknown
     return command, args
 

@@ -4,7 +4,7 @@
 
 import argparse
 
-from lrm_jax.cli.common import DONE, ENDINGS, Outcome, table
+from lrm_jax.cli.common import DONE, ENDINGS, Outcome, UsageError, table
 
 NAME = "train"
 SUMMARY = "train a preset; resumes a run folder"
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from lrm_jax.recipes import latent
     from lrm_jax.recipes.run_config import run_id
 
+    if args.profile is not None and args.profile < 1:
+        raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})

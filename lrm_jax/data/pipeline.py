@@ -31,12 +31,13 @@ class PuzzleDataConfig:
         takes this config and returns a `PuzzleSource`.
       path: CSV or folder in the published format; empty generates puzzles.
       test_path: CSV or folder to evaluate on; empty uses the folder's test split,
-        or holds out `test_size` puzzles of the CSV.
+        or holds out `test_size` puzzles of the CSV, drawn by `seed`.
       side: cells in a row (sudoku 4, 6, 9; maze 4 and more); checked where files
         say it themselves, 0 takes it from them.
       train_size: number of training puzzles (sampled from a file); 0 is all of a
         file, all that remain of 4x4 with holdout "class", else 1,000.
-      test_size: number of test puzzles; 0 is all of a file, else 1,000.
+      test_size: number of test puzzles; 0 is all of a test file or split, a tenth
+        of a CSV that has none (at most 1,000), 1,000 of generated ones.
       augment: change each row as it is drawn (sudoku: digits, bands, rows, stacks,
         columns, transpose; maze: the 8 dihedral turns). ARC folders hold their
         augmentations and are not changed further.
@@ -258,7 +259,7 @@ class PuzzleSource:
         digest = hashlib.sha256(repr(parts).encode())
         for name, array in sorted(self.arrays.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).reshape(-1))
+            digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def grain_iterator(

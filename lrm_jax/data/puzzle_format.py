@@ -137,6 +137,7 @@ def inspect_dataset(folder: str | Path) -> tuple[Dataset, list[Fault]]:
             split = _read_split(child, faults)
             if split is not None:
                 splits[child.name] = split
+    faults += _check_agreement(splits)
     identifiers = root_files.get("identifiers.json")
     for name, split in splits.items():
         faults += _check_split(name, split, identifiers)
@@ -161,6 +162,10 @@ def _read_split(folder: Path, faults: list[Fault]) -> Split | None:
     if missing:
         faults.append(Fault(name, -1, f"key {missing[0]!r} is missing"))
         return None
+    wrong = _wrong_values(metadata)
+    if wrong:
+        faults += [Fault(name, -1, reason) for reason in wrong]
+        return None
     sets = {}
     for set_name in metadata["sets"]:
         arrays = [
@@ -170,6 +175,30 @@ def _read_split(folder: Path, faults: list[Fault]) -> Split | None:
         if all(array is not None for array in arrays):
             sets[set_name] = SetArrays(*arrays)
     return Split(metadata, sets) if len(sets) == len(metadata["sets"]) else None
+
+
+def _wrong_values(metadata: dict[str, Any]) -> list[str]:
+    """Say which values of `dataset.json` are of a type that none can have."""
+
+    def is_whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    wrong = [
+        f"{key} is {metadata[key]!r}, expected a whole number above 0"
+        for key in ("vocab_size", "seq_len", "num_puzzle_identifiers")
+        if not (is_whole(metadata[key]) and metadata[key] > 0)
+    ]
+    ignored = metadata["ignore_label_id"]
+    if not (ignored is None or is_whole(ignored)):
+        wrong.append(f"ignore_label_id is {ignored!r}, expected a token or null")
+    mean = metadata["mean_puzzle_examples"]
+    if not (is_whole(mean) or isinstance(mean, float)):
+        wrong.append(f"mean_puzzle_examples is {mean!r}, expected a number")
+    sets = metadata["sets"]
+    named = isinstance(sets, list) and all(isinstance(s, str) for s in sets)
+    if not (named and sets):
+        wrong.append(f"sets is {sets!r}, expected a list of names")
+    return wrong
 
 
 def _read_array(folder: Path, name: str, faults: list[Fault]) -> Any:
@@ -188,6 +217,15 @@ def _read_array(folder: Path, name: str, faults: list[Fault]) -> Any:
         faults.append(Fault(label, -1, f"has dtype {array.dtype}, expected integers"))
         return None
     return array
+
+
+def _check_agreement(splits: dict[str, Split]) -> Iterator[Fault]:
+    """Yield what splits of one folder must have in common and have not."""
+    for key in ("vocab_size", "seq_len", "ignore_label_id"):
+        told = {name: split.metadata[key] for name, split in splits.items()}
+        if len(set(told.values())) > 1:
+            text = ", ".join(f"{value} in {name}" for name, value in told.items())
+            yield Fault("dataset.json", -1, f"{key} is {text}")
 
 
 def _check_split(name: str, split: Split, identifiers: Any) -> Iterator[Fault]:

@@ -33,6 +33,7 @@ class ThoughtTrace(NamedTuple):
       confidence: `[T, S]` float32, the probability of the answered token.
       halt_prob: `[T]` float32.
       labels: `[S]` int32, or None where the answer is not known.
+      halted: whether the reasoner stopped itself (not the budget).
     """
 
     inputs: np.ndarray
@@ -40,6 +41,7 @@ class ThoughtTrace(NamedTuple):
     confidence: np.ndarray
     halt_prob: np.ndarray
     labels: np.ndarray | None
+    halted: bool = False
 
 
 def trace_thoughts(
@@ -66,7 +68,7 @@ def trace_thoughts(
     arrays = on_device(problems)
     count = arrays["inputs"].shape[0]
     rows = jnp.asarray(range(count) if indices is None else indices, jnp.int32)
-    record, steps = jax.device_get(
+    record, steps, halted = jax.device_get(
         _record(
             reasoner,
             params,
@@ -89,6 +91,7 @@ def trace_thoughts(
                 confidence=confidence[:end, lane],
                 halt_prob=sigmoid(halt[:end, lane]).astype(np.float32),
                 labels=None if (labels == IGNORED).all() else labels,
+                halted=bool(halted[lane]),
             )
         )
     return traces
@@ -104,8 +107,8 @@ def _record(
     *,
     max_steps: int,
     early_stop: EarlyStop,
-) -> tuple[tuple[Array, Array, Array], Array]:
-    """Return ids and confidences `[T, B, S]`, halting logits `[T, B]`, steps `[B]`."""
+) -> tuple[tuple[Array, Array, Array], Array, Array]:
+    """Return (ids, confidences `[T, B, S]`, halting logits `[T, B]`), steps, halted."""
 
     def observe(carry: Any, signals: Signals) -> tuple[Array, Array, Array]:
         answer = reasoner.answer(params, carry)
@@ -123,7 +126,7 @@ def _record(
         early_stop=early_stop,
         observe=observe,
     )
-    return thought.record, thought.steps
+    return thought.record, thought.steps, thought.halted
 
 
 def cell_marks(trace: ThoughtTrace, step: int) -> np.ndarray:

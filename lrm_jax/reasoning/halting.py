@@ -20,6 +20,9 @@ from lrm_jax.config import resolve
 from lrm_jax.reasoning.lanes import select_lanes
 from lrm_jax.types import Array, Key, Params, Problem
 
+RULES = ("q_learning", "halt_only", "fixed")
+"""The rules by name; any other is `package.module:name` of a `HaltFn`."""
+
 HaltFn = Callable[[Array, Array], Array]
 """`(q_halt_logits [B], q_continue_logits [B]) -> wants to halt [B] bool`."""
 

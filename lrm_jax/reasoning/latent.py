@@ -35,13 +35,11 @@ class LatentReasoner:
 
     Attributes:
       core: the model.
-      halting: the rule that decides `Signals.done`.
-      cap: segments after which a lane is done in any case.
+      halting: the rule that decides `Signals.done`; its cap is the budget's.
     """
 
     core: CoreFns
     halting: HaltingConfig
-    cap: int
 
     def start(self, params: Params, problem: Problem, keys: Key) -> LatentCarry:
         """Return fresh states for the given problems.
@@ -85,7 +83,7 @@ class LatentReasoner:
         signals = Signals(
             halt=q_halt,
             value=jax.nn.sigmoid(q_halt),
-            done=done | (steps >= self.cap),
+            done=done,
         )
         return carry.replace(z_h=state.z_h, z_l=state.z_l, steps=steps), signals
 

@@ -19,7 +19,7 @@ from lrm_jax.training import files, loop, manifest
 from lrm_jax.training.checkpoint import Checkpointer, list_steps
 from lrm_jax.training.loading import LoadedParams, load_params, parse_source
 from lrm_jax.training.progress import Style
-from lrm_jax.training.run_folder import check_run, open_run
+from lrm_jax.training.run_folder import check_run, open_run, read_config
 from lrm_jax.training.state import TrainState
 from lrm_jax.types import Params, UserError
 
@@ -62,11 +62,15 @@ def train(
     """
     if run is None:
         validate(config)
+    init_from = init_from or config.init_from or None
     loaded = None
     if init_from is not None:
-        loaded = _load_source(config, init_from)
+        known = _started_from(run_dir, init_from)
+        if known is None:
+            loaded = _load_source(config, init_from)
+            known = loaded.source_hash
         config = dataclasses.replace(
-            config, init_from=init_from, init_from_sha256=loaded.source_hash
+            config, init_from=init_from, init_from_sha256=known
         )
     # Data may take minutes to make: whatever refuses the folder comes before.
     as_json, ignore = to_dict(config), not_identity(config)
@@ -188,6 +192,20 @@ def _refuse_other_data(config: RunConfig, run_dir: str, fingerprint: str) -> Non
             f"run in {run_dir} (sha256 {fingerprint[:12]} here, {before[:12]} there); "
             "name its data, or choose another --run-dir"
         )
+
+
+def _started_from(run_dir: str, init_from: str) -> str | None:
+    """Return the source's hash where the run has a checkpoint of its own already.
+
+    Its source may have been trained on, moved or deleted since.
+    """
+    folder = files.as_path(run_dir)
+    if not any(i.complete for i in list_steps(folder / "checkpoints")):
+        return None
+    written = read_config(run_dir)
+    if written.get("init_from") != init_from:
+        return None
+    return written.get("init_from_sha256")
 
 
 def _load_source(config: RunConfig, init_from: str) -> LoadedParams:

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -112,29 +112,25 @@ class LatentRun:
     def dispatch(self) -> Dispatch:
         """Return the jitted function of one dispatch; it donates the state.
 
-        It takes `train.steps_per_dispatch` steps. The batch is `[N, B, ...]` from
-        the host, or the resident arrays from which the device makes it.
+        It takes as many steps as its batch says (see `batches`): a shorter last
+        dispatch is a program of its own.
         """
-        cfg = self.config.train
-        count = cfg.steps_per_dispatch
+        batch_size, seed = self.config.train.batch_size, self.config.seed
 
-        def resident(state: TrainState, arrays: Any) -> tuple[TrainState, StepMetrics]:
-            def one(state: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
+        def resident(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
+            arrays, steps = batch
+
+            def one(state: TrainState, _: Any) -> tuple[TrainState, StepMetrics]:
                 problem = self.source.batch_fn(
-                    jnp, arrays, self.config.seed, state.step, cfg.batch_size
+                    jnp, arrays, seed, state.step, batch_size
                 )
                 return self.step(state, split_lanes(problem))
 
-            if count == 1:
-                return one(state, None)
-            state, metrics = jax.lax.scan(one, state, None, length=count)
-            return state, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
+            return scan_steps(one, state, steps)
 
         def streamed(
             state: TrainState, problems: Problem
         ) -> tuple[TrainState, StepMetrics]:
-            if count == 1:
-                return self.step(state, {k: v[0] for k, v in problems.items()})
             return scan_steps(self.step, state, problems)
 
         shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
@@ -144,42 +140,53 @@ class LatentRun:
             out_shardings=(shardings, None),
         )
 
+    def steps_from(self, step: int) -> int:
+        """Return how many steps the dispatch that begins at `step` takes."""
+        train = self.config.train
+        return max(1, min(train.steps_per_dispatch, train.total_steps - step))
+
     def batches(self) -> Callable[[int], Any]:
-        """Return what gives the batch of the dispatch that begins at a step."""
-        if self.config.data.resident:
-            arrays = self.source.train_arrays()
-            whole = sharding.put(arrays, sharding.replicated(self.mesh, arrays))
-            return lambda step: whole
-        if self._batches is None:
-            self._batches = HostBatches(self.source, self.config, self.mesh)
-        return self._batches
+        """Return what gives the batch of the dispatch that begins at a step.
+
+        From the host it is `[N, B, ...]`. With resident data it is the arrays from
+        which the device makes batches, and `[N]` zeros.
+        """
+        if not self.config.data.resident:
+            if self._batches is None:
+                self._batches = HostBatches(self)
+            return self._batches
+        arrays = self.source.train_arrays()
+        whole = sharding.put(arrays, sharding.replicated(self.mesh, arrays))
+        where = NamedSharding(self.mesh, P())
+
+        @cache
+        def counted(count: int) -> Any:
+            return whole, sharding.put(np.zeros(count, np.uint8), where)
+
+        return lambda step: counted(self.steps_from(step))
 
 
 class HostBatches:
     """Batches made on the host by Grain, placed on the mesh, in the order of steps."""
 
-    def __init__(self, source: PuzzleSource, config: RunConfig, mesh: Mesh) -> None:
+    def __init__(self, run: LatentRun) -> None:
         """Start nothing yet; the first call says where to begin."""
-        self._source, self._config, self._mesh = source, config, mesh
+        self._run = run
         self._iterator: Any = None
         self._next = -1
 
     def __call__(self, step: int) -> dict[str, jax.Array]:
         """Return `[N, B, ...]`, the batches of the N steps from `step` on."""
-        train = self._config.train
+        config, mesh = self._run.config, self._run.mesh
         if self._iterator is None or step != self._next:
-            self._iterator = self._source.grain_iterator(
-                self._config.seed,
-                train.batch_size,
-                step,
-                self._config.data.num_workers,
+            self._iterator = self._run.source.grain_iterator(
+                config.seed, config.train.batch_size, step, config.data.num_workers
             )
-        count, iterator = train.steps_per_dispatch, self._iterator
+        count, iterator = self._run.steps_from(step), self._iterator
         rows = [next(iterator) for _ in range(count)]
         self._next = step + count
         batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        spec = sharding.partition_spec((None, "batch"), self._mesh)
-        where = NamedSharding(self._mesh, spec)
+        where = NamedSharding(mesh, sharding.partition_spec((None, "batch"), mesh))
         return sharding.put(batch, {name: where for name in batch})
 
 
@@ -217,7 +224,7 @@ def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun
         ema_warmup_steps=config.train.ema_warmup_steps,
     )
     mesh = sharding.make_mesh(config.mesh)
-    reasoner = LatentReasoner(core, config.halting, eval_cap(config))
+    reasoner = LatentReasoner(core, config.halting)
     return LatentRun(config, source, core, step, mesh, reasoner)
 
 

@@ -211,16 +211,18 @@ def _named(
 
 
 def scan_steps(
-    step: Callable[[TrainState, Problem], tuple[TrainState, StepMetrics]],
+    step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]],
     state: TrainState,
-    problems: Problem,
+    batches: Any,
 ) -> tuple[TrainState, StepMetrics]:
     """Take several steps in one dispatch; metrics are summed over them.
 
     Args:
       step: one step.
       state: before.
-      problems: `[N, B, ...]` one batch a step.
+      batches: pytree of `[N, ...]`, what each of the N steps takes.
     """
-    state, metrics = jax.lax.scan(step, state, problems)
+    if jax.tree.leaves(batches)[0].shape[0] == 1:
+        return step(state, jax.tree.map(lambda x: x[0], batches))
+    state, metrics = jax.lax.scan(step, state, batches)
     return state, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)

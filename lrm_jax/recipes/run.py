@@ -15,6 +15,7 @@ import numpy as np
 from lrm_jax import sharding
 from lrm_jax.config import from_dict
 from lrm_jax.data.pipeline import PuzzleSource, make_source
+from lrm_jax.data.puzzle_load import load_test
 from lrm_jax.data.views import PuzzleView
 from lrm_jax.evaluation.compact import CompactEvaluation, evaluate_compact
 from lrm_jax.evaluation.harness import evaluate
@@ -23,6 +24,7 @@ from lrm_jax.evaluation.metrics import wilson_interval
 from lrm_jax.evaluation.trace import ThoughtTrace, save_traces, trace_thoughts
 from lrm_jax.models.latent import latent_core
 from lrm_jax.reasoning.budget import ThinkingBudget
+from lrm_jax.reasoning.halting import RULES
 from lrm_jax.reasoning.latent import LatentReasoner
 from lrm_jax.recipes.latent_build import check_fit, eval_cap, split_lanes
 from lrm_jax.recipes.run_config import RunConfig
@@ -103,7 +105,7 @@ class Run:
         self.run_dir = run_dir
         self.mesh = sharding.make_mesh(config.mesh)
         self.reasoner = reasoner or LatentReasoner(
-            latent_core(config.model), config.halting, eval_cap(config)
+            latent_core(config.model), config.halting
         )
         self.params = sharding.put(params, sharding.replicated(self.mesh, params))
         self._source = source
@@ -126,6 +128,7 @@ class Run:
         *,
         budgets: Sequence[Budget] | None = None,
         cap: int | None = None,
+        halting: str | None = None,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
         """Measure the run at several thinking budgets in one pass.
@@ -135,21 +138,26 @@ class Run:
             result is also written to `report/`.
           budgets: see `ThinkingBudget`; None for those of the config.
           cap: the most segments a budget may mean; None for the run's own.
+          halting: the rule of budget -1, instead of the one it was trained with.
           on_batch: progress, called with (problems done, problems).
 
         Returns:
           {n, results, depth_curve, halting_histogram, calibration, data, step}.
         """
-        source = self.source if data is None else self._other_source(data)
         cap = cap or self.cap
+        wanted = [
+            ThinkingBudget.parse(budget, cap=cap)
+            for budget in budgets or self.config.eval.budgets
+        ]
+        source = self.source if data is None else self._other_source(data)
         judge, extra = judges_for(source.view)
         test = source.test_set()
         with sharding.use_mesh(self.mesh):
             found = evaluate(
-                self.reasoner,
+                self._reasoner(halting),
                 self.params,
                 test,
-                budgets=list(budgets or self.config.eval.budgets),
+                budgets=wanted,
                 cap=cap,
                 batch_size=self.config.eval.batch_size,
                 judge=judge,
@@ -166,22 +174,50 @@ class Run:
         return report
 
     def evaluate_compact(
-        self, data: str | None = None, *, budget: Budget = "-1", lanes: int = 0
+        self,
+        data: str | None = None,
+        *,
+        budget: Budget = "-1",
+        lanes: int = 0,
+        cap: int | None = None,
+        halting: str | None = None,
     ) -> CompactEvaluation:
-        """Measure one adaptive budget with lane compaction (solved lanes leave)."""
+        """Measure one budget with lane compaction: solved lanes leave.
+
+        Args:
+          data: as for `evaluate`.
+          budget: `-1` or `N+halt` to profit.
+          lanes: problems in flight; 0 for the config's evaluation batch.
+          cap: as for `evaluate`.
+          halting: as for `evaluate`.
+        """
+        cap = cap or self.cap
+        parsed = ThinkingBudget.parse(budget, cap=cap)
         source = self.source if data is None else self._other_source(data)
         judge, _ = judges_for(source.view)
         with sharding.use_mesh(self.mesh):
             return evaluate_compact(
-                self.reasoner,
+                self._reasoner(halting),
                 self.params,
                 source.test_set(),
-                budget=budget,
-                cap=self.cap,
+                budget=parsed,
+                cap=cap,
                 lanes=lanes or self.config.eval.batch_size,
                 judge=judge,
                 constrain=split_lanes,
             )
+
+    def _reasoner(self, halting: str | None) -> LatentReasoner:
+        """The run's reasoner, with another halting rule where one is named."""
+        if halting is None:
+            return self.reasoner
+        if halting not in RULES and ":" not in halting:
+            raise UserError(
+                f"--halting {halting}: accepted are {', '.join(RULES)} and "
+                "package.module:name"
+            )
+        rule = dataclasses.replace(self.config.halting, rule=halting)
+        return dataclasses.replace(self.reasoner, halting=rule)
 
     def solve(self, puzzle: str, *, budget: Budget = "-1") -> Solution:
         """Solve one puzzle written as text.
@@ -212,8 +248,7 @@ class Run:
             answer=view.render_grid(answer),
             valid=None if valid is None else bool(valid[0]),
             steps=steps,
-            halted=early_stop is not None
-            and (steps < max_steps or trace.halt_prob[-1] > 0.5),
+            halted=trace.halted,
             trace=trace,
             view=view,
         )
@@ -234,11 +269,17 @@ class Run:
         """Read other puzzles of the run's kind, to test on."""
         if not Path(path).exists():
             raise UserError(f"--data {path}: no such file or folder")
-        data = dataclasses.replace(
-            self.config.data, path=path, test_path=path, train_size=0, test_size=0,
-            min_rating=0, max_rating=-1, allow_multiple=True,
-        )  # fmt: skip
-        source = make_source(data)
+        view = self.view
+        table, ratings = load_test(path, view)
+        source = PuzzleSource(
+            view=view,
+            train=table,
+            test=table,
+            vocab_size=view.vocab_size,
+            seq_len=view.seq_len,
+            num_puzzle_ids=int(table.puzzle_ids.max()) + 1,
+            test_ratings=ratings,
+        )
         check_fit(self.config, source)
         return source
 
@@ -271,8 +312,9 @@ def load(run: str) -> Run:
     """Open a run folder, trained or imported.
 
     Args:
-      run: `RUN`, `RUN@STEP`, `RUN@best` or `RUN@latest`. Without a step the best
-        evaluated checkpoint is taken, or the newest where none was evaluated.
+      run: `RUN` or `RUN@latest` for the newest checkpoint, `RUN@STEP`, or
+        `RUN@best`: the best by the evaluation during training, which is drawn from
+        the test set, so that its figure on that set leans to the high side.
 
     Raises:
       UserError: no run, an unknown recipe, or no usable checkpoint.
@@ -281,20 +323,11 @@ def load(run: str) -> Run:
     config = from_dict(RunConfig, read_config(folder))
     core = latent_core(config.model)
     abstract = jax.eval_shape(core.init, jax.random.key(0))
-    if "@" not in run:
-        which = _best_or_latest(folder)
     loaded = load_params(folder, which, abstract=abstract)
     params = loaded.params
     if loaded.ema is not None:
         params = {**params, "weights": loaded.ema}
     return Run(config, params, run_dir=folder, step=loaded.step)
-
-
-def _best_or_latest(folder: str) -> str:
-    from lrm_jax.training.checkpoint import list_steps
-
-    found = list_steps(files.as_path(folder) / "checkpoints")
-    return "best" if any(info.best for info in found) else "latest"
 
 
 def _by_part(

@@ -7,7 +7,9 @@ be known before the first compile, and names the key, the value and what is
 accepted.
 """
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -19,7 +21,7 @@ from lrm_jax.evaluation.harness import EvalConfig
 from lrm_jax.losses import LossConfig
 from lrm_jax.models.latent import LatentConfig
 from lrm_jax.reasoning.budget import ThinkingBudget
-from lrm_jax.reasoning.halting import HaltingConfig
+from lrm_jax.reasoning.halting import RULES, HaltingConfig
 from lrm_jax.sharding import MESH_AXES, MeshConfig, check_batch, mesh_shape
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.loop import TrainConfig
@@ -104,8 +106,31 @@ _PATHS_AND_MESH = frozenset({"mesh", "data.path", "data.test_path", "init_from"}
 
 
 def run_id(config: RunConfig) -> str:
-    """Return the name of the run: equal configs but for hardware and paths."""
-    return f"{config.name}-{config_hash(config, _PATHS_AND_MESH)}"
+    """Return the name of the run: equal configs but for hardware and paths.
+
+    Data files count by what is in them, wherever they lie.
+    """
+    name = config_hash(config, _PATHS_AND_MESH)
+    paths = [path for path in (config.data.path, config.data.test_path) if path]
+    if paths:
+        digest = hashlib.sha256(name.encode())
+        for path in paths:
+            digest.update(_content_hash(path).encode())
+        name = digest.hexdigest()[: len(name)]
+    return f"{config.name}-{name}"
+
+
+def _content_hash(path: str) -> str:
+    """Hash a file, or names and contents of all files of a folder."""
+    root = Path(path)
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            digest.update(str(file.relative_to(root)).encode())
+            with open(file, "rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def validate(config: RunConfig, n_devices: int | None = None) -> None:
@@ -118,7 +143,10 @@ def validate(config: RunConfig, n_devices: int | None = None) -> None:
     Raises:
       UserError: names the key, the value and what is accepted.
     """
+    _in_range("seed", config.seed, 0, 2**63 - 1)
+    _in_range("data.seed", config.data.seed, 0, 2**63 - 1)
     _check_model(config.model)
+    _check_dtype(config.model.dtype)
     _check_grid(config.model)
     _check_data(config)
     _check_halting(config)
@@ -152,6 +180,10 @@ def _check_model(model: LatentConfig) -> None:
             f"model.n_heads={model.n_heads}: rope needs an even head width, "
             f"got {model.d_model // model.n_heads}"
         )
+    if model.positions == "rope" and not model.rope_theta > 0:
+        raise UserError(f"model.rope_theta={model.rope_theta}: expected more than 0")
+    if not model.norm_eps >= 0:
+        raise UserError(f"model.norm_eps={model.norm_eps}: expected 0 or more")
     if not model.expansion > 0:
         raise UserError(f"model.expansion={model.expansion}: expected more than 0")
     if isinstance(model.grad_depth, int):
@@ -168,6 +200,14 @@ def _check_model(model: LatentConfig) -> None:
         raise UserError(
             f"model.puzzle_prefix_len={model.puzzle_prefix_len}: must be 0 where "
             "model.puzzle_emb_dim is 0"
+        )
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise UserError(
+            "model.dtype='float64': JAX has 64 bits switched off and would compute in "
+            "float32; set JAX_ENABLE_X64=1 in the environment"
         )
 
 
@@ -219,8 +259,8 @@ def _check_data(config: RunConfig) -> None:
 def _check_halting(config: RunConfig) -> None:
     halting = config.halting
     _at_least("halting.max_steps", halting.max_steps, 1)
-    _in_range("halting.exploration_prob", halting.exploration_prob, 0.0, 1.0)
-    _in_range("loss.label_smoothing", config.loss.label_smoothing, 0.0, 1.0)
+    _in_range("halting.exploration_prob", halting.exploration_prob, 0, 1)
+    _in_range("loss.label_smoothing", config.loss.label_smoothing, 0, 1)
     cap = config.eval.max_steps or halting.max_steps
     for budget in config.eval.budgets:
         ThinkingBudget.parse(budget, cap=cap)
@@ -231,7 +271,7 @@ def _check_user_code(config: RunConfig) -> None:
     named: list[tuple[str, str, tuple[str, ...]]] = [
         ("data.kind", config.data.kind, ("sudoku", "maze", "arc")),
         ("model.mixer", config.model.mixer, ("attention", "mlp_t")),
-        ("halting.rule", config.halting.rule, ("q_learning", "halt_only", "fixed")),
+        ("halting.rule", config.halting.rule, RULES),
         ("loss.kind", config.loss.kind, ("stablemax", "softmax")),
     ]
     for key, value, known in named:
@@ -252,4 +292,4 @@ def _at_least(key: str, value: int, least: int) -> None:
 
 def _in_range(key: str, value: Any, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise UserError(f"{key}={value}: expected between {low:g} and {high:g}")
+        raise UserError(f"{key}={value}: expected between {low} and {high}")

@@ -93,7 +93,8 @@ def run(
     """Train until done, mastered, out of time, stopped or broken.
 
     Args:
-      step_fn: jitted; takes `cfg.steps_per_dispatch` steps, may donate the state;
+      step_fn: jitted; takes `cfg.steps_per_dispatch` steps (the last dispatch: what
+        is left of the total, as its batch says), may donate the state;
         metrics are summed over its steps.
       state: to begin with, fresh or restored.
       next_batch: batch for the dispatch that begins at a step; a function of the
@@ -150,19 +151,13 @@ class _Loop:
         progress: Style,
         step: int,
     ) -> None:
-        left = cfg.total_steps - step
-        if left > 0 and left % cfg.steps_per_dispatch:
-            raise UserError(
-                f"train.steps_per_dispatch is {cfg.steps_per_dispatch}; it must divide"
-                f" the {left} steps left after step {step}"
-            )
         self.cfg = cfg
         self.folder = folder
         self.checkpointer = checkpointer
         self.evaluate = evaluate
         self.eval_every_steps = eval_every_steps
         self.extra = extra
-        self.step = step
+        self.step = self.first = step
         self.window = metrics_lib.Window(resume.get("window"))
         self.best: dict[str, Any] | None = resume.get("best")
         same_goal = resume.get("goal") == self.goal()
@@ -190,7 +185,7 @@ class _Loop:
     ) -> LoopResult:
         """Dispatch steps until something ends the run."""
         call = watched(step_fn)
-        first, total, k = self.step, self.cfg.total_steps, self.cfg.steps_per_dispatch
+        first, total, k = self.first, self.cfg.total_steps, self.cfg.steps_per_dispatch
         profile = Profile(self.folder.path / "profile", first + k, profile_steps)
         try:
             batch = None
@@ -200,9 +195,10 @@ class _Loop:
             while self.step < total:
                 profile.before(self.step)
                 (state, metrics), compiled = call(state, batch)
-                if compiled and self.step > first:
+                short = total - self.step < k  # the last one, a program of its own
+                if compiled and self.step > first and not short:
                     self.note_recompile()
-                self.step += k
+                self.step = min(self.step + k, total)
                 metrics_lib.start_copy(metrics)
                 batch = next_batch(self.step) if self.step < total else None
                 self.read_pending()
@@ -248,7 +244,8 @@ class _Loop:
 
     def due(self, every: int, step: int) -> bool:
         """Whether the dispatch that ended at `step` passed a multiple of `every`."""
-        before = step - self.cfg.steps_per_dispatch
+        k = self.cfg.steps_per_dispatch
+        before = step - ((step - self.first) % k or k)
         return every > 0 and step // every > before // every
 
     def record_window(self, step: int) -> None:
@@ -275,7 +272,7 @@ class _Loop:
         if self.held >= self.cfg.stop_evaluations and self.stop_step is None:
             # Records of the step before are read late: or early, when a save is
             # due. The step to stop at must not depend on that.
-            late = step + self.cfg.steps_per_dispatch
+            late = min(step + self.cfg.steps_per_dispatch, self.cfg.total_steps)
             self.stop_step = step if step == self.evaluated_step else late
 
     def evaluate_and_save_if_due(self, state: TrainState) -> None:
@@ -296,7 +293,12 @@ class _Loop:
         """Evaluate; True where it is the best so far."""
         if self.evaluate is None:
             return False
-        values = {k: float(v) for k, v in self.evaluate(state).items()}
+        try:
+            values = {k: float(v) for k, v in self.evaluate(state).items()}
+        except UserError:
+            self.save(state)  # what was trained is not lost with it
+            self.checkpointer.wait()
+            raise
         self.evaluated_step = self.step
         self.record(self.step, values)
         value = values.get(self.checkpointer.cfg.best_metric)
@@ -315,7 +317,8 @@ class _Loop:
         if not bool(_all_finite((state.params, state.ema, state.opt_state))):
             message = f"parameters or optimizer are NaN or infinite at step {self.step}"
             raise _Stop("nan", message)
-        best = self.best if self.best and self.best["step"] == self.step else {}
+        evaluated = self.evaluated_step == self.step
+        metric = self.last.get(self.checkpointer.cfg.best_metric) if evaluated else None
         saved = {
             **self.extra,
             "time_s": self.time_s(),
@@ -327,7 +330,7 @@ class _Loop:
             "last": self.last,
             "evaluated_step": self.evaluated_step,
         }
-        self.checkpointer.save(self.step, state, saved, metric=best.get("value"))
+        self.checkpointer.save(self.step, state, saved, metric=metric)
         self.saved_step, self.saved_time = self.step, time.monotonic()
 
     def finish(self, state: TrainState, stop: _Stop) -> LoopResult:

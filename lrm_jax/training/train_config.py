@@ -51,11 +51,6 @@ class TrainConfig:
                 f"train.grad_accum is {self.grad_accum}; it must divide"
                 f" train.batch_size, {self.batch_size}"
             )
-        if self.total_steps % self.steps_per_dispatch:
-            raise UserError(
-                f"train.steps_per_dispatch is {self.steps_per_dispatch}; it must"
-                f" divide train.total_steps, {self.total_steps}"
-            )
 
 
 def _require(holds: bool, name: str, cfg: TrainConfig, accepted: str) -> None:

@@ -164,10 +164,27 @@ def test_several_steps_a_dispatch(tmp_path):
     np.testing.assert_array_equal(result.state.params["total"], 66)
     assert [r["step"] for r in records(tmp_path)] == [6, 9, 12]  # passed 4, 8, 12
     assert steps_saved(tmp_path) == [6, 12]  # passed 5 and 10, the end
-    with pytest.raises(UserError, match="steps_per_dispatch is 5"):
-        loop.TrainConfig(total_steps=12, steps_per_dispatch=5)
-    with pytest.raises(UserError, match="divide the 8 steps left after step 12"):
-        go(tmp_path, cfg=loop.TrainConfig(total_steps=20, steps_per_dispatch=5))
+
+
+def test_the_last_dispatch_may_be_shorter(tmp_path):
+    @jax.jit
+    def several(state, batches):
+        state, metrics = jax.lax.scan(toy_step, state, batches)
+        return state, jax.tree.map(lambda x: jnp.sum(x, 0), metrics)
+
+    def next_batch(step):
+        count = min(8, 20 - step)
+        return np.ones((count, 3), np.float32) * (step + np.arange(count))[:, None]
+
+    result = go(
+        tmp_path,
+        cfg=loop.TrainConfig(total_steps=20, steps_per_dispatch=8, log_every=14),
+        step=several,
+        next_batch=next_batch,
+    )
+    np.testing.assert_array_equal(result.state.params["total"], 190)
+    assert result.step == 20 and result.recompiles == 0
+    assert [r["step"] for r in records(tmp_path)] == [16, 20]  # passed 14; the end
 
 
 def test_the_best_evaluation_is_saved_and_kept(tmp_path):
@@ -183,7 +200,7 @@ def test_the_best_evaluation_is_saved_and_kept(tmp_path):
     infos = Checkpointer(tmp_path / "checkpoints").list_steps()
     assert [(i.step, i.metric, i.best) for i in infos] == [
         (4, 0.8, True),
-        (12, None, False),
+        (12, 0.0, False),
     ]
 
 
