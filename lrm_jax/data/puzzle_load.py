@@ -276,12 +276,13 @@ def _from_csv(cfg: "PuzzleDataConfig") -> Splits:
         pick = sample_rows(len(rows.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))
         return Splits(view, rows.take(pick), test)
     held = np.zeros(len(rows.inputs), bool)
-    count = cfg.test_size or min(max(1, len(held) // 10), _DEFAULT_SIZE)
+    count = cfg.test_size or min(len(held) // 10, _DEFAULT_SIZE)
     if count >= len(held):
         raise UserError(
             f"data.test_size is {count}; {cfg.path} has {len(held)} puzzles in all"
         )
-    held[sample_rows(len(held), count, _stream(cfg.seed, _TEST))] = True
+    if count:
+        held[sample_rows(len(held), count, _stream(cfg.seed, _TEST))] = True
     test = rows.take(held)
     train = rows.take(~held & ~overlaps(view, rows.inputs, test.inputs, cfg.holdout))
     pick = sample_rows(len(train.inputs), cfg.train_size, _stream(cfg.seed, _TRAIN))

@@ -149,7 +149,7 @@ def save_traces(
     for i, trace in enumerate(traces):
         for name, value in trace._asdict().items():
             if value is not None:
-                arrays[f"{i}/{name}"] = value
+                arrays[f"{i}/{name}"] = np.asarray(value)
     data = io.BytesIO()
     np.savez_compressed(data, allow_pickle=False, **arrays)
     path = Path(path)
@@ -172,6 +172,7 @@ def load_traces(
                     name: data[f"{i}/{name}"] if f"{i}/{name}" in data else None
                     for name in ThoughtTrace._fields
                 }
+                fields["halted"] = bool(fields["halted"])
                 traces.append(ThoughtTrace(**fields))  # pyright: ignore[reportArgumentType]
     except (
         *(ValueError, KeyError, TypeError, EOFError, OSError),

@@ -240,6 +240,11 @@ def check_fit(config: RunConfig, source: PuzzleSource) -> None:
         raise UserError(
             f"model.seq_len={model.seq_len}: the data has {source.seq_len} cells"
         )
+    if not len(source.test.inputs):
+        raise UserError(
+            "data.test_path is empty and no puzzle is left to hold out: name a file to "
+            "test on, or set data.test_size"
+        )
     if source.vocab_size > model.vocab_size:
         raise UserError(
             f"model.vocab_size={model.vocab_size}: the data has {source.vocab_size} "

@@ -111,7 +111,8 @@ def run_id(config: RunConfig) -> str:
     Data files count by what is in them, wherever they lie.
     """
     name = config_hash(config, _PATHS_AND_MESH)
-    paths = [path for path in (config.data.path, config.data.test_path) if path]
+    named = (config.data.path, config.data.test_path)
+    paths = [path for path in named if path and Path(path).exists()]
     if paths:
         digest = hashlib.sha256(name.encode())
         for path in paths:

@@ -29,10 +29,10 @@ RUNTIME = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "hf": ("tokenizers", "jinja2", "huggingface_hub"),
-    "torch": ("torch", "pyyaml"),
+    "torch": ("torch",),
     "math": ("math-verify",),
     "notebooks": ("ipykernel", "nbconvert", "nbformat"),
-    "reference": ("torch", "transformers", "pyyaml"),
+    "reference": ("torch", "transformers"),
     "dev": ("pytest", "pytest-xdist", "ruff", "pyright", "pre-commit", "nbconvert"),
 }
 """Optional parts and the distributions that each stands on."""

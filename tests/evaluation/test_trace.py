@@ -85,6 +85,8 @@ def test_save_and_load_round_trip(tmp_path, view):
         for a, b in zip(ours, theirs, strict=True):
             if a is None:
                 assert b is None
+            elif isinstance(a, bool):
+                assert a is b
             else:
                 assert a.dtype == b.dtype
                 np.testing.assert_array_equal(a, b)

@@ -34,6 +34,8 @@ def test_killed_runs_end_bit_equal(tmp_path, kills):
 
 def test_sigterm_saves_and_exits_143(tmp_path):
     child = load_chaos().start(tmp_path / "run", 5000)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "running\n"  # inside the loop by now
     child.send_signal(signal.SIGTERM)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
