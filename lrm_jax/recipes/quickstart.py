@@ -70,7 +70,8 @@ def run(
     with _Clock(split, "report_s", _say, "drawing"):
         written = write_report([str(folder)])
     page = next(f for f in written["files"] if f.endswith("index.html"))
-    split["compile_and_loop_s"] = split["train_s"] - trained["time_s"]
+    if trained["resumed_from"] is None:  # else the time counts earlier calls too
+        split["compile_and_loop_s"] = split["train_s"] - trained["time_s"]
     return {
         "time_s": round(time.monotonic() - started, 2),
         "split": {name: round(value, 2) for name, value in split.items()},
