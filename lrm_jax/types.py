@@ -77,6 +77,55 @@ class Reasoner(Protocol[Carry]):
         ...
 
 
+class TokenModel(Protocol[Carry]):
+    """A causal token model that decoding can drive; `Carry` is its cache.
+
+    Pure and jit-able. Slots are places in the cache, positions are what the rotary
+    embedding sees; they differ where prompts are padded.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids that exist; rows of the logits beyond them are padding."""
+        ...
+
+    def init_cache(self, batch: int, length: int) -> Carry:
+        """Return an empty cache of `length` slots for each of `batch` lanes."""
+        ...
+
+    def extend(
+        self,
+        params: Params,
+        ids: Array,
+        positions: Array,
+        mask: Array,
+        cache: Carry,
+        start: Array | int,
+    ) -> tuple[Array, Carry]:
+        """Read tokens into the cache and return what the model makes of them.
+
+        Args:
+          params: of the model.
+          ids: `[B, T]` int32.
+          positions: `[B, T]` int32.
+          mask: `[B, T]` bool, false where a token is padding.
+          cache: to be extended.
+          start: slot of the first token, `[]` for all lanes or `[B]` for each.
+
+        Returns:
+          hidden `[B, T, D]` after the final norm, and the cache.
+        """
+        ...
+
+    def fork(self, cache: Carry, parents: Array) -> Carry:
+        """Return a cache whose lane i is a copy of lane `parents[i]`, `[B']`."""
+        ...
+
+    def logits(self, params: Params, hidden: Array) -> Array:
+        """Return `[..., rows]` in float32 at least; rows >= `vocab_size` are unused."""
+        ...
+
+
 def at_least_float32(x: Array) -> Array:
     """Cast to float32, or keep float64: for norms, softmax and losses."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
