@@ -185,12 +185,11 @@ def find_template(folder: str | Path) -> tuple[str, str] | None:
 def _environment() -> Any:
     """Jinja as transformers sets it up; templates can change nothing outside."""
     try:
-        from jinja2.ext import Extension
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from jinja2 import ext, sandbox
     except ImportError as error:
         raise need_extra("jinja2", error) from error
 
-    class Generation(Extension):
+    class Generation(ext.Extension):
         """`{% generation %}` marks the assistant's words; rendering ignores it."""
 
         tags = {"generation"}
@@ -199,7 +198,7 @@ def _environment() -> Any:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[Generation, "jinja2.ext.loopcontrols"],
