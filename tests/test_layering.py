@@ -18,7 +18,7 @@ HEADER = [
 ]
 
 _BASE = {"types", "config"}
-_NUMERIC = _BASE | {"masked", "losses", "steps", "sharding"}
+_NUMERIC = _BASE | {"masked", "losses", "logprobs", "steps", "sharding"}
 _BELOW = _NUMERIC | {
     *{"cost", "data", "models", "reasoning", "prm", "search", "rl"},
     *{"training", "evaluation", "interop"},
@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "steps": _BASE,
     "sharding": _BASE,
     "losses": _BASE | {"masked"},
+    "logprobs": {"types"},
     "cost": _BASE | {"sharding"},
     "data": _BASE | {"steps"},
     "models": _BASE | {"masked", "sharding"},
