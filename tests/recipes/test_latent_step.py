@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrm_jax import sharding
-from lrm_jax.data.pipeline import PuzzleDataConfig
+from lrm_jax import presets, sharding
+from lrm_jax.config import replace
+from lrm_jax.data.pipeline import PuzzleDataConfig, make_source
 from lrm_jax.losses import LossConfig
 from lrm_jax.models.latent import LatentConfig
 from lrm_jax.reasoning.halting import HaltingConfig
@@ -159,3 +160,66 @@ def test_only_touched_rows_of_the_table_move():
     state, _ = trained(config, steps=2)
     table = state.params["puzzle_table"]
     assert np.any(table[0] != 0) and not np.any(table[1:])
+
+
+def test_equal_ids_on_different_devices_are_summed_before_the_sign():
+    ids = 5
+    parts = {"model": {"num_puzzle_ids": ids}, "optim": ADAMW}
+    source = make_source(CONFIG.data)
+    # 16 lanes over 8 devices: every id is on several of them, none on all.
+    rows = np.arange(source.train.n_examples, dtype=np.int32) % (ids - 1)
+    source = dataclasses.replace(
+        source, train=source.train._replace(puzzle_ids=rows), num_puzzle_ids=ids
+    )
+    tables, seen = [], []
+    for mesh in ({"data": 1}, {"data": 8}):
+        run = build(changed(**parts, mesh=mesh), source=source)
+        with sharding.use_mesh(run.mesh):
+            state, dispatch, batches = run.init_state(), run.dispatch(), run.batches()
+            for step in range(3):
+                state, _ = dispatch(state, batches(step))
+        tables.append(np.asarray(state.params["puzzle_table"]))
+        seen.append(np.asarray(state.carry.data["puzzle_ids"]).reshape(8, 2))
+    shared = [(seen[1] == i).any(1).sum() for i in range(ids - 1)]
+    assert max(shared) < 8 and sum(n > 1 for n in shared) >= 3, shared
+    assert (np.abs(tables[0][: ids - 1]) > 0).all() and not tables[0][ids - 1].any()
+    np.testing.assert_allclose(tables[1], tables[0], rtol=1e-5, atol=1e-7)
+
+
+def temp_bytes(base, source, **changes):
+    """Scratch memory of one compiled training step, activations included."""
+    run = build(replace(base, changes), source=source)
+    with sharding.use_mesh(run.mesh):
+        lowered = run.dispatch().lower(run.abstract_state(), run.batches()(0))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+SMALL = {
+    **{"data.train_size": 200, "data.test_size": 8, "mesh.data": 1},
+    **{"model.l_layers": 1, "train.batch_size": 32},
+}
+HRM = {"model.h_layers": 1, "halting.rule": "q_learning"}
+
+
+# XLA inlines a loop of one trip and schedules it otherwise, which moves HRM's total
+# by 2 %: its two forwards need the same program, so the least count there is 3.
+@pytest.mark.parametrize(
+    ("kind", "few", "bytes_apart"),
+    [
+        (HRM | {"model.grad_depth": "one_step"}, 3, 0),
+        ({"model.grad_depth": "last_recursion"}, 2, 4096),
+    ],
+    ids=["hrm", "trm"],
+)
+def test_cycles_without_gradient_cost_no_memory(kind, few, bytes_apart):
+    base = replace(presets.get("sudoku4_tiny"), SMALL | kind)
+    source = make_source(base.data)
+    less, more = (temp_bytes(base, source, **{"model.h_cycles": n}) for n in (few, 8))
+    assert abs(more - less) <= bytes_apart, (less, more)
+
+
+def test_cycles_with_gradient_do_cost_memory():
+    base = replace(presets.get("sudoku4_tiny"), {**SMALL, "model.grad_depth": "all"})
+    source = make_source(base.data)
+    two, four = (temp_bytes(base, source, **{"model.h_cycles": n}) for n in (2, 4))
+    assert four > 1.8 * two, (two, four)
