@@ -8,7 +8,7 @@ so that no `[N, V]` array ever exists.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import chex
 import jax
@@ -69,7 +69,8 @@ def chunked_logps(
         mask = mask.astype(bool)
         hidden = jnp.where(mask[:, None], hidden, 0)
         temperature = jnp.where(mask, temperature, 1)
-    result = _score(n_valid, min(chunk, vocab), hidden, kernel, targets, temperature)
+    scored = _score(n_valid, min(chunk, vocab), hidden, kernel, targets, temperature)
+    result = cast(LogProbs, scored)  # custom_vjp has lost its type
     if mask is not None:
         result = LogProbs(*(jnp.where(mask, x, 0) for x in result))
     return result
