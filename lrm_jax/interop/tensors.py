@@ -6,6 +6,7 @@ The format is told from the bytes, not from the name: the references call their
 files `checkpoint` and `step_N`. bfloat16 is `ml_dtypes.bfloat16` in NumPy.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -71,6 +72,10 @@ def write_safetensors(
     # ascontiguousarray turns scalars into vectors.
     dense = {name: dense[name].reshape(np.shape(tensors[name])) for name in dense}
     safetensors.numpy.save_file(dense, path, metadata=metadata)
+    # The serialiser's file is its owner's alone; every other file of ours is not.
+    umask = os.umask(0o077)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
 
 
 def _read_head(path: Path) -> bytes:

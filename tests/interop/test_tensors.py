@@ -1,5 +1,7 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -45,6 +47,18 @@ def test_bytes_are_those_of_the_common_serialiser(tmp_path):
     safetensors.numpy.save_file(tensors, tmp_path / "theirs")
     write_safetensors(tmp_path / "ours", tensors, None)
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_files_have_the_mode_of_any_new_file(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_safetensors(tmp_path / "ours", some_tensors(), None)
+        (tmp_path / "other").touch()
+    finally:
+        os.umask(before)
+    mode = (tmp_path / "ours").stat().st_mode
+    assert mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize(
