@@ -18,7 +18,7 @@ from lrm_jax.recipes.run_config import RunConfig, not_identity, validate
 from lrm_jax.training import files, loop, manifest
 from lrm_jax.training.checkpoint import Checkpointer, list_steps
 from lrm_jax.training.loading import LoadedParams, load_params, parse_source
-from lrm_jax.training.progress import Style
+from lrm_jax.training.progress import Style, check_style
 from lrm_jax.training.run_folder import check_run, open_run, read_config
 from lrm_jax.training.state import TrainState
 from lrm_jax.types import Params, UserError
@@ -60,35 +60,66 @@ def train(
     Raises:
       UserError: the config, the data, the folder or the source cannot be used.
     """
+    check_style(progress)
     if run is None:
         validate(config)
-    init_from = init_from or config.init_from or None
-    loaded = None
-    if init_from is not None:
-        known = _started_from(run_dir, init_from)
-        if known is None:
-            loaded = _load_source(config, init_from)
-            known = loaded.source_hash
-        config = dataclasses.replace(
-            config, init_from=init_from, init_from_sha256=known
-        )
+    config, loaded = _with_source(config, run_dir, init_from)
     # Data may take minutes to make: whatever refuses the folder comes before.
-    as_json, ignore = to_dict(config), not_identity(config)
     if not dry_run:
-        check_run(run_dir, as_json, identity_ignore=ignore)
+        ignore = not_identity(config)
+        check_run(run_dir, to_dict(config), identity_ignore=ignore)
     if run is None:
         run = build(config)
     if dry_run:
         return _describe(config, run)
+    start = None if loaded is None else _start(loaded)
+    result, resumed_from = _run_loop(
+        config, run, run_dir, start, progress, profile_steps or 0
+    )
+    if result.reason in ("done", "mastered", "time"):
+        _evaluate_all(config, run, run_dir, result)
+    return _summary(run_dir, result, resumed_from)
+
+
+def _with_source(
+    config: RunConfig, run_dir: str, init_from: str | None
+) -> tuple[RunConfig, LoadedParams | None]:
+    """Return the config that names its source by hash, and what was read of it.
+
+    Nothing is read where the run has begun already.
+    """
+    init_from = init_from or config.init_from or None
+    if init_from is None:
+        return config, None
+    loaded = None
+    known = _started_from(run_dir, init_from)
+    if known is None:
+        loaded = _load_source(config, init_from)
+        known = loaded.source_hash
+    named = dataclasses.replace(config, init_from=init_from, init_from_sha256=known)
+    return named, loaded
+
+
+def _run_loop(
+    config: RunConfig,
+    run: LatentRun,
+    run_dir: str,
+    start: Params | None,
+    progress: Style,
+    profile_steps: int,
+) -> tuple[loop.LoopResult, int | None]:
+    """Train in the folder; return how it ended and the step it was resumed from."""
     fingerprint = run.source.fingerprint()
     _refuse_other_data(config, run_dir, fingerprint)
+    data = {"step_is_cursor": True, "seed": config.seed, "sha256": fingerprint}
+    ignore = not_identity(config)
     with (
         sharding.use_mesh(run.mesh),
-        open_run(run_dir, as_json, identity_ignore=ignore) as folder,
+        open_run(run_dir, to_dict(config), identity_ignore=ignore) as folder,
     ):
         checkpointer = Checkpointer(folder.checkpoints, config.checkpoint)
         state, resume = loop.restore_or_init(
-            lambda: run.init_state(None if loaded is None else _start(loaded)),
+            lambda: run.init_state(start),
             run.abstract_state(),
             folder=folder,
             checkpointer=checkpointer,
@@ -104,33 +135,37 @@ def train(
             evaluate=make_evaluate(run),
             eval_every_steps=config.eval.every_steps,
             resume=resume,
-            extra={
-                "data": {
-                    "step_is_cursor": True,
-                    "seed": config.seed,
-                    "sha256": fingerprint,
-                }
-            },
+            extra={"data": data},
             progress=progress,
-            profile_steps=profile_steps or 0,
+            profile_steps=profile_steps,
         )
-        finished = result.reason in ("done", "mastered", "time")
-    if finished:
-        from lrm_jax.recipes.run import Run
+    return result, first if resume else None
 
-        Run(
-            config,
-            eval_params(result.state),
-            run_dir=str(run_dir),
-            step=result.step,
-            source=run.source,
-            reasoner=run.reasoner,
-        ).evaluate()
+
+def _evaluate_all(
+    config: RunConfig, run: LatentRun, run_dir: str, result: loop.LoopResult
+) -> None:
+    """Evaluate a finished run on its whole test set."""
+    from lrm_jax.recipes.run import Run
+
+    Run(
+        config,
+        eval_params(result.state),
+        run_dir=str(run_dir),
+        step=result.step,
+        source=run.source,
+        reasoner=run.reasoner,
+    ).evaluate()
+
+
+def _summary(
+    run_dir: str, result: loop.LoopResult, resumed_from: int | None
+) -> dict[str, Any]:
     return {
         "run_dir": str(run_dir),
         "step": result.step,
         "metrics": result.metrics,
-        "resumed_from": first if resume else None,
+        "resumed_from": resumed_from,
         "reason": result.reason,
         "message": result.message,
         "best": result.best,

@@ -4,7 +4,9 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
+
+from lrm_jax.types import UserError
 
 Style = Literal["auto", "bar", "plain", "off"]
 
@@ -29,8 +31,16 @@ class Progress(Protocol):
         ...
 
 
+def check_style(style: str) -> None:
+    """Refuse a style that is none."""
+    accepted = get_args(Style)
+    if style not in accepted:
+        raise UserError(f"progress={style!r}: accepted are {', '.join(accepted)}")
+
+
 def make_progress(style: Style, *, name: str, start: int, total: int) -> Progress:
     """Return the progress of a run that begins at step `start`."""
+    check_style(style)
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "plain"
     if style == "bar":

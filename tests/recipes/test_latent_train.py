@@ -17,6 +17,7 @@ from lrm_jax.recipes import latent
 from lrm_jax.recipes.latent_build import build
 from lrm_jax.recipes.run import load
 from lrm_jax.training.compiles import watched
+from lrm_jax.types import UserError
 from tests.cli.test_commands import TINY
 from tests.recipes.chaos_train import run_chaos
 
@@ -38,6 +39,13 @@ def test_nothing_compiles_again(tmp_path, resident):
     state = run.init_state()
     measure(state)
     assert measure(state)[1] == 0
+
+
+def test_an_unknown_style_of_progress_is_refused_before_anything_is_made(tmp_path):
+    config = apply_overrides(presets.get("sudoku4_tiny"), TINY)
+    with pytest.raises(UserError, match="progress='none': accepted are auto, bar"):
+        latent.train(config, str(tmp_path / "run"), progress="none")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_second_evaluation_compiles_nothing(tmp_path):

@@ -404,6 +404,11 @@ def test_profile_is_written(tmp_path):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
+def test_an_unknown_style_of_progress_is_refused(tmp_path):
+    with pytest.raises(UserError, match="^progress='none': accepted are auto, bar, pl"):
+        go(tmp_path, cfg=loop.TrainConfig(total_steps=1), progress="none")
+
+
 def test_bar_shows_on_standard_error(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     cfg = loop.TrainConfig(total_steps=4, log_every=2)
