@@ -121,13 +121,7 @@ class PromptEncoder:
         """
         check_prompt(prompt, "prompt")
         if self.template is not None:
-            messages = prompt
-            if isinstance(prompt, str):
-                messages = [{"role": "user", "content": prompt}]
-                if self._system:
-                    head = {"role": "system", "content": self._system}
-                    messages = [head, *messages]
-            return self.template.render(messages, **self._settings)  # pyright: ignore[reportArgumentType]
+            return self.template.render(self._messages(prompt), **self._settings)
         if isinstance(prompt, str):
             return prompt
         if not self.raw:
@@ -136,6 +130,14 @@ class PromptEncoder:
                 "template; give text, or set data.raw=true to join their contents"
             )
         return "\n".join(message["content"] for message in prompt)
+
+    def _messages(self, prompt: Prompt) -> Sequence[Message]:
+        if not isinstance(prompt, str):
+            return prompt
+        user = {"role": "user", "content": prompt}
+        if not self._system:
+            return [user]
+        return [{"role": "system", "content": self._system}, user]
 
     def __call__(self, prompt: Prompt) -> list[int]:
         """Return the ids of a prompt; a template writes its own begin tokens."""

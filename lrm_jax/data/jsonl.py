@@ -9,7 +9,7 @@ cannot be used is named by file and number.
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,7 +17,7 @@ from lrm_jax.types import UserError
 
 Message = Mapping[str, Any]
 """`{"role": ..., "content": ...}`; further keys go to the chat template."""
-Prompt = str | list[Message]
+Prompt = str | Sequence[Message]
 
 _BOM = b"\xef\xbb\xbf"
 
