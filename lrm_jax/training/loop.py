@@ -7,24 +7,22 @@ between two dispatches. What happens at a step depends on the step's number
 only, so a run that was stopped and one that was not end with the same bits.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
-
-import jax
-import jax.numpy as jnp
 
 from lrm_jax.training import metrics as metrics_lib
 from lrm_jax.training.checkpoint import Checkpointer
 from lrm_jax.training.clocks import Profile, Rate
 from lrm_jax.training.compiles import watched
 from lrm_jax.training.interrupts import StopRequests
+from lrm_jax.training.mastery import Mastery
 from lrm_jax.training.progress import Style, make_progress
 from lrm_jax.training.run_folder import RunFolder
 from lrm_jax.training.state import TrainState
 from lrm_jax.training.train_config import TrainConfig
+from lrm_jax.training.trees import all_finite
 from lrm_jax.types import UserError
 
 StepFn = Callable[[TrainState, Any], tuple[TrainState, metrics_lib.StepMetrics]]
@@ -160,9 +158,7 @@ class _Loop:
         self.step = self.first = step
         self.window = metrics_lib.Window(resume.get("window"))
         self.best: dict[str, Any] | None = resume.get("best")
-        same_goal = resume.get("goal") == self.goal()
-        self.held = int(resume["held"]) if same_goal else 0
-        self.stop_step: int | None = resume["stop_step"] if same_goal else None
+        self.mastery = Mastery(cfg, resume)
         self.last: dict[str, Any] = dict(resume.get("last", {}))
         self.evaluated_step = resume.get("evaluated_step")
         self.saved_step = step if resume else -1
@@ -223,7 +219,7 @@ class _Loop:
 
     def stop_if_mastered(self) -> None:
         """Stop once the goal was held."""
-        if self.stop_step is not None and self.step >= self.stop_step:
+        if self.mastery.reached(self.step):
             metric, goal = self.cfg.stop_metric, self.cfg.stop_at_accuracy
             raise _Stop("mastered", f"mastered: {metric} held {goal:g}")
 
@@ -265,15 +261,7 @@ class _Loop:
         self.folder.log({"step": step, "time_s": time_s, **values})
         self.last.update(values)
         self.progress.show(step, values)
-        goal, value = self.cfg.stop_at_accuracy, values.get(self.cfg.stop_metric)
-        if not goal or value is None:
-            return
-        self.held = self.held + 1 if value >= goal else 0
-        if self.held >= self.cfg.stop_evaluations and self.stop_step is None:
-            # Records of the step before are read late: or early, when a save is
-            # due. The step to stop at must not depend on that.
-            late = min(step + self.cfg.steps_per_dispatch, self.cfg.total_steps)
-            self.stop_step = step if step == self.evaluated_step else late
+        self.mastery.measured(step, values, late=step != self.evaluated_step)
 
     def evaluate_and_save_if_due(self, state: TrainState) -> None:
         """Evaluate and save, after the metrics up to here are known to be sound."""
@@ -314,7 +302,7 @@ class _Loop:
         """Start a checkpoint of a sound state."""
         if self.saved_step == self.step:
             return
-        if not bool(_all_finite((state.params, state.ema, state.opt_state))):
+        if not bool(all_finite((state.params, state.ema, state.opt_state))):
             message = f"parameters or optimizer are NaN or infinite at step {self.step}"
             raise _Stop("nan", message)
         evaluated = self.evaluated_step == self.step
@@ -324,11 +312,9 @@ class _Loop:
             "time_s": self.time_s(),
             "window": self.window.to_json(),
             "best": self.best,
-            "goal": self.goal(),
-            "held": self.held,
-            "stop_step": self.stop_step,
             "last": self.last,
             "evaluated_step": self.evaluated_step,
+            **self.mastery.to_json(),
         }
         self.checkpointer.save(self.step, state, saved, metric=metric)
         self.saved_step, self.saved_time = self.step, time.monotonic()
@@ -347,16 +333,7 @@ class _Loop:
         except _Stop as broken:
             reason, message = broken.reason, str(broken)
         self.checkpointer.wait()
-        where = self.folder.path
-        if reason == "nan":
-            kept = [i.step for i in self.checkpointer.list_steps() if i.complete]
-            good = f"checkpoint {kept[-1]} in {where} is sound" if kept else "none kept"
-            message = f"stopped: {message}; {good}; a lower optim.lr or clipping helps"
-        elif reason in ("interrupted", "terminated"):
-            message = (
-                f"{message}: saved step {self.step} in {where}; run the same command"
-                f" again to go on (lrm train ... --run-dir {where})"
-            )
+        message = self.explain(reason, message)
         self.progress.say(message)
         return LoopResult(
             state=state,
@@ -369,6 +346,20 @@ class _Loop:
             time_s=self.time_s(),
         )
 
+    def explain(self, reason: Reason, message: str) -> str:
+        """Say what is kept and how to go on."""
+        where = self.folder.path
+        if reason == "nan":
+            kept = [i.step for i in self.checkpointer.list_steps() if i.complete]
+            good = f"checkpoint {kept[-1]} in {where} is sound" if kept else "none kept"
+            return f"stopped: {message}; {good}; a lower optim.lr or clipping helps"
+        if reason in ("interrupted", "terminated"):
+            return (
+                f"{message}: saved step {self.step} in {where}; run the same command"
+                f" again to go on (lrm train ... --run-dir {where})"
+            )
+        return message
+
     def note_recompile(self) -> None:
         """Say once that the step is not as static as it should be."""
         self.recompiles += 1
@@ -378,11 +369,6 @@ class _Loop:
                 " placement of its arguments changed"
             )
 
-    def goal(self) -> list[Any]:
-        """What must be held to stop on mastery."""
-        cfg = self.cfg
-        return [cfg.stop_metric, cfg.stop_at_accuracy, cfg.stop_evaluations]
-
     def time_s(self) -> float:
         """Training time in seconds, restarts included."""
         return time.monotonic() - self.started
@@ -390,11 +376,3 @@ class _Loop:
     def close(self) -> None:
         """Give the terminal back."""
         self.progress.close()
-
-
-@jax.jit
-def _all_finite(tree: Any) -> jax.Array:
-    """Whether no float in the tree is NaN or infinite."""
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    checks = [jnp.all(jnp.isfinite(x)) for x in floats]
-    return functools.reduce(jnp.logical_and, checks, jnp.asarray(True))

@@ -174,3 +174,11 @@ def _refuse_mismatch(
     for name in saved:
         if name not in names:
             raise UserError(f"checkpoint {path} holds {name!r}, unknown to this run")
+
+
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+    """Return whether no float in the tree is NaN or infinite."""
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    checks = [jnp.all(jnp.isfinite(x)) for x in floats]
+    return functools.reduce(jnp.logical_and, checks, jnp.asarray(True))
