@@ -1,0 +1,365 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The token policy: a decoder-only transformer as typed pure functions.
+
+One config covers Qwen2/2.5, Qwen3, Llama 3, Qwen3-MoE and DeepSeek-V3. Implements
+`types.TokenModel`; shape letters as there and in `attention.py`.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrm_jax.models.attention import Context
+from lrm_jax.models.kv_cache import (
+    KVCache,
+    LayerCache,
+    fork_lanes,
+    visible_slots,
+    write_slots,
+)
+from lrm_jax.models.layers import project, rms_norm, trunc_normal
+from lrm_jax.models.policy_config import PolicyConfig, Stage, check_policy, stages
+from lrm_jax.models.policy_module import PolicyBlock
+from lrm_jax.models.rope import rope_cos_sin
+from lrm_jax.sharding import constrain
+from lrm_jax.types import Array, Key, Params, at_least_float32
+
+
+class PolicyOutput(NamedTuple):
+    """What a policy makes of a batch of sequences.
+
+    Attributes:
+      hidden: `[B, T, D]` after the final norm.
+      aux: scalars by name; see `moe.py`. Empty without experts.
+      router: `[layers, B, T, top_k]` int32 expert ids, or None without experts.
+    """
+
+    hidden: Array  # [B, T, D]
+    aux: dict[str, Array]
+    router: Array | None  # [layers, B, T, top_k]
+
+
+def positions_of(mask: Array) -> Array:
+    """Return the position of each token counted over the real ones, 0 before them."""
+    counted = jnp.cumsum(mask.astype(jnp.int32), axis=-1) - 1
+    return jnp.maximum(counted, 0)
+
+
+class Policy:
+    """Typed pure functions of a config; it holds no arrays."""
+
+    def __init__(self, cfg: PolicyConfig) -> None:
+        """Make the functions of `cfg`."""
+        self.cfg = check_policy(cfg)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids that exist; rows of the logits beyond them are padding."""
+        return self.cfg.vocab_size
+
+    # --- parameters ---
+
+    def init(self, key: Key) -> Params:
+        """Return fresh parameters, nested dicts of arrays; the key is consumed.
+
+        `embed_tokens`, `final_norm`, `lm_head` (untied), `value_head`, `mtp_N`, and
+        the blocks: `layers_N`, or with `scan_layers` one `stage_N` with a leading
+        axis for each run of equal layers.
+        """
+        return nn.meta.unbox(self._boxed(key))
+
+    @property
+    def axes(self) -> Params:
+        """The tree of `init` with a tuple of logical axis names a leaf."""
+        abstract = jax.eval_shape(self._boxed, jax.random.key(0))
+        is_boxed = lambda leaf: isinstance(leaf, nn.meta.AxisMetadata)
+        names = lambda leaf: tuple(leaf.names)
+        axes = jax.tree.map(names, abstract, is_leaf=is_boxed)
+        is_names = lambda node: isinstance(node, tuple)
+        for name in axes:
+            if name.startswith("stage_"):
+                stack = lambda leaf: ("layers", *leaf)
+                axes[name] = jax.tree.map(stack, axes[name], is_leaf=is_names)
+        return axes
+
+    def _boxed(self, key: Key) -> Params:
+        cfg = self.cfg
+        dtype = jnp.dtype(cfg.param_dtype)
+        keys = iter(jax.random.split(key, 4 + cfg.n_layers + cfg.mtp_layers))
+
+        def weight(
+            axes: tuple[str | None, ...], shape: tuple[int, ...], init: Callable
+        ) -> Any:
+            boxed = nn.with_logical_partitioning(init, axes)
+            return boxed(next(keys), shape, dtype)
+
+        spread = trunc_normal(1 / math.sqrt(cfg.d_model))
+        table = ("vocab", "embed"), (cfg.rows, cfg.d_model)
+        params: dict[str, Any] = {"embed_tokens": {"embedding": weight(*table, spread)}}
+        head = ("embed", "vocab"), (cfg.d_model, cfg.rows)
+        lm_head = weight(*head, spread)
+        if not cfg.tied_embeddings:
+            params["lm_head"] = {"kernel": lm_head}
+        ones = nn.initializers.ones
+        params["final_norm"] = {"scale": weight(("embed",), (cfg.d_model,), ones)}
+        value = ("embed", None), (cfg.d_model, 1)
+        value_head = weight(*value, nn.initializers.zeros)
+        if cfg.value_head:
+            params["value_head"] = {"kernel": value_head}
+        for stage in stages(cfg):
+            stage_keys = [next(keys) for _ in range(stage.n_layers)]
+            if cfg.scan_layers:
+                init = lambda k, moe=stage.moe: self._init_block(k, moe)
+                params[stage.name] = jax.vmap(init)(jnp.stack(stage_keys))
+                continue
+            for i, block_key in enumerate(stage_keys):
+                block = self._init_block(block_key, stage.moe)
+                params[f"layers_{stage.first + i}"] = block
+        return params
+
+    def _init_block(self, key: Key, moe: bool) -> Params:
+        cfg = self.cfg
+        x = jnp.zeros((1, 1, cfg.d_model), cfg.dtype)
+        context = self._context(
+            jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool), jnp.ones((1, 1, 1))
+        )
+        return PolicyBlock(cfg, moe).init(key, x, context)["params"]
+
+    def layer_params(self, params: Params, layer: int) -> Params:
+        """Return the parameters of one block, whether they are stacked or not."""
+        if not self.cfg.scan_layers:
+            return params[f"layers_{layer}"]
+        stage = next(
+            s for s in stages(self.cfg) if s.first <= layer < s.first + s.n_layers
+        )
+        index = layer - stage.first
+        return jax.tree.map(lambda leaf: leaf[index], params[stage.name])
+
+    # --- whole sequences ---
+
+    def forward(
+        self,
+        params: Params,
+        ids: Array,
+        positions: Array,
+        mask: Array,
+        segment_ids: Array | None = None,
+    ) -> PolicyOutput:
+        """Read sequences whole, causally; padding may be anywhere.
+
+        Args:
+          params: of `init`.
+          ids: `[B, T]` int32.
+          positions: `[B, T]` int32, see `positions_of`.
+          mask: `[B, T]` bool, false where a token is padding.
+          segment_ids: `[B, T]` int32; tokens see their own segment only.
+
+        Returns:
+          The hidden states, undefined (but finite) at padding.
+        """
+        length = ids.shape[1]
+        causal = jnp.tril(jnp.ones((length, length), bool))
+        seen = mask[:, None, :].astype(bool) & causal[None]
+        if segment_ids is not None:
+            seen &= segment_ids[:, :, None] == segment_ids[:, None, :]
+        context = self._context(positions, mask, seen)
+        windowed = self._windowed(seen, positions, positions)
+        x = self._embed(params, ids)
+        for stage in stages(self.cfg):
+            x = self._run_stage(params, stage, x, context, windowed)
+        return PolicyOutput(self._final_norm(params, x), {}, None)
+
+    def _run_stage(
+        self,
+        params: Params,
+        stage: Stage,
+        x: Array,
+        context: Context,
+        windowed: Array | None,
+    ) -> Array:
+        cfg = self.cfg
+
+        def run(x: Array, weights: Params, has_window: Array) -> Array:
+            here = context
+            if windowed is not None:
+                here = context._replace(
+                    seen=jnp.where(has_window, windowed, context.seen)
+                )
+            out, _ = self._block(stage.moe, weights, x, here, None)
+            return constrain(out, "batch", "seq", None)
+
+        layers = range(stage.first, stage.first + stage.n_layers)
+        flags = np.array([cfg.has_window(layer) for layer in layers])
+        run = _rematerialised(run, cfg)
+        if cfg.scan_layers:
+            body = lambda x, layer: (run(x, *layer), None)
+            x, _ = jax.lax.scan(body, x, (params[stage.name], jnp.asarray(flags)))
+            return x
+        for layer, flag in zip(layers, flags, strict=True):
+            x = run(x, params[f"layers_{layer}"], jnp.asarray(flag))
+        return x
+
+    # --- heads ---
+
+    def lm_head(self, params: Params) -> Array:
+        """Return the kernel of the head, `[D, rows]`."""
+        if self.cfg.tied_embeddings:
+            return params["embed_tokens"]["embedding"].T
+        return params["lm_head"]["kernel"]
+
+    def logits(self, params: Params, hidden: Array) -> Array:
+        """Return `[..., rows]` in float32 at least; padding rows are not masked."""
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        if self.cfg.tied_embeddings:
+            table = params["embed_tokens"]["embedding"].astype(hidden.dtype)
+            y = jax.lax.dot_general(rows, table, (((1,), (1,)), ((), ())))
+        else:
+            y = rows @ params["lm_head"]["kernel"].astype(hidden.dtype)
+        return at_least_float32(y).reshape(*hidden.shape[:-1], -1)
+
+    def value(self, params: Params, hidden: Array) -> Array:
+        """Return the value head's reading, `[...]` float32 at least."""
+        kernel = params["value_head"]["kernel"].astype(hidden.dtype)
+        return at_least_float32(project(hidden, kernel))[..., 0]
+
+    # --- token by token ---
+
+    def init_cache(self, batch: int, length: int) -> KVCache:
+        """Return an empty cache of `length` slots for each of `batch` lanes."""
+        cfg = self.cfg
+        dtype = jnp.dtype(cfg.dtype)
+
+        def layer() -> LayerCache:
+            shape = (batch, cfg.kv_heads, length, cfg.head_dim)
+            return {
+                name: constrain(
+                    jnp.zeros(shape, dtype), "batch", "kv_heads", None, None
+                )
+                for name in ("k", "v")
+            }
+
+        return KVCache(
+            layers=tuple(layer() for _ in range(cfg.n_layers)),
+            valid=jnp.zeros((batch, length), bool),
+            positions=(
+                jnp.zeros((batch, length), jnp.int32) if cfg.sliding_window else None
+            ),
+        )
+
+    def extend(
+        self,
+        params: Params,
+        ids: Array,
+        positions: Array,
+        mask: Array,
+        cache: KVCache,
+        start: Array | int,
+    ) -> tuple[Array, KVCache]:
+        """Read tokens into the cache.
+
+        Layers are unrolled: a scan would copy every layer's cache twice a token. A
+        `start` known when tracing (prefill at 0) looks at no slot beyond the tokens.
+
+        Args:
+          params: of `init`.
+          ids: `[B, T]` int32.
+          positions: `[B, T]` int32.
+          mask: `[B, T]` bool, false where a token is padding.
+          cache: to be extended.
+          start: slot of the first token, `[]` for all lanes or `[B]` for each.
+
+        Returns:
+          hidden `[B, T, D]` after the final norm, and the cache. A token attends to
+          the valid slots up to its own.
+        """
+        length, slots = ids.shape[1], cache.valid.shape[1]
+        if isinstance(start, int):
+            slots = start + length
+        valid = write_slots(cache.valid, mask.astype(bool), start, 1)
+        seen = visible_slots(valid, start, length, slots)
+        context = self._context(positions, mask, seen)._replace(start=start)
+        windowed, slot_positions = None, cache.positions
+        if slot_positions is not None:
+            slot_positions = write_slots(slot_positions, positions, start, 1)
+            windowed = self._windowed(seen, positions, slot_positions[:, :slots])
+        x = self._embed(params, ids)
+        layers = []
+        for i in range(self.cfg.n_layers):
+            here = context
+            if windowed is not None and self.cfg.has_window(i):
+                here = context._replace(seen=windowed)
+            weights = self.layer_params(params, i)
+            moe = self.cfg.is_moe(i)
+            x, layer = self._block(moe, weights, x, here, cache.layers[i])
+            layers.append(layer)
+        hidden = self._final_norm(params, x)
+        return hidden, KVCache(tuple(layers), valid, slot_positions)
+
+    def fork(self, cache: KVCache, parents: Array) -> KVCache:
+        """Return a cache whose lane i is a copy of lane `parents[i]`, `[B']`."""
+        return fork_lanes(cache, parents)
+
+    # --- parts ---
+
+    def _block(
+        self,
+        moe: bool,
+        weights: Params,
+        x: Array,
+        context: Context,
+        layer: LayerCache | None,
+    ) -> tuple[Array, Any]:
+        block = PolicyBlock(self.cfg, moe)
+        out: Any = block.apply({"params": weights}, x, context, layer)
+        return out
+
+    def _embed(self, params: Params, ids: Array) -> Array:
+        x = params["embed_tokens"]["embedding"][ids].astype(self.cfg.dtype)
+        return constrain(x, "batch", "seq", None)
+
+    def _final_norm(self, params: Params, x: Array) -> Array:
+        normed = rms_norm(x, eps=self.cfg.norm_eps)
+        return normed * params["final_norm"]["scale"].astype(x.dtype)[None, None]
+
+    def _context(self, positions: Array, tokens: Array, seen: Array) -> Context:
+        cfg = self.cfg
+        width = cfg.mla.d_rope if cfg.mla else cfg.head_dim
+        dtype = jnp.dtype(cfg.dtype)
+        cos, sin = rope_cos_sin(cfg.rope, width, cfg.max_seq_len, positions, dtype)
+        return Context(cos, sin, seen, tokens.astype(bool))
+
+    def _windowed(
+        self, seen: Array, positions: Array, key_positions: Array
+    ) -> Array | None:
+        """`seen` cut to the sliding window, None without one."""
+        if not self.cfg.sliding_window:
+            return None
+        distance = positions[:, :, None] - key_positions[:, None, :]
+        return seen & (distance < self.cfg.sliding_window)
+
+
+def _rematerialised(run: Callable[..., Any], cfg: PolicyConfig) -> Callable[..., Any]:
+    if cfg.remat == "none":
+        return run
+    keep = None
+    if cfg.remat == "dots":
+        keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    return jax.checkpoint(run, policy=keep, prevent_cse=not cfg.scan_layers)
+
+
+@cache
+def token_policy(cfg: PolicyConfig) -> Policy:
+    """Return the functions of a config, the same object for the same config."""
+    return Policy(cfg)
+
+
+def count_params(params: Params) -> int:
+    """Return how many numbers a tree of parameters holds."""
+    return sum(int(leaf.size) for leaf in jax.tree.leaves(params))
