@@ -116,12 +116,12 @@ def run_id(config: RunConfig) -> str:
     if paths:
         digest = hashlib.sha256(name.encode())
         for path in paths:
-            digest.update(_content_hash(path).encode())
+            digest.update(content_hash(path).encode())
         name = digest.hexdigest()[: len(name)]
     return f"{config.name}-{name}"
 
 
-def _content_hash(path: str) -> str:
+def content_hash(path: str) -> str:
     """Hash a file, or names and contents of all files of a folder."""
     root = Path(path)
     files = sorted(root.rglob("*")) if root.is_dir() else [root]
