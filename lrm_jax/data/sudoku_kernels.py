@@ -99,6 +99,52 @@ def load(givens, cand, solved, units, peers, queue):
 
 
 @kernel
+def count_bits(mask):
+    """Return how many bits are set."""
+    count = 0
+    while mask:
+        mask &= mask - 1
+        count += 1
+    return count
+
+
+@kernel
+def fewest_candidates(cand, solved):
+    """Return the open cell with the fewest candidates, the first of them; or -1."""
+    best = -1
+    fewest = 100
+    for i in range(cand.size):
+        if not solved[i]:
+            count = count_bits(cand[i])
+            if count < fewest:
+                fewest = count
+                best = i
+                if count == 2:
+                    break
+    return best
+
+
+@kernel
+def read_digits(cand, solution):
+    """Write the digits of a solved board."""
+    for i in range(cand.size):
+        digit = 1
+        while cand[i] >> digit:
+            digit += 1
+        solution[i] = digit
+
+
+@kernel
+def pick_bit(rest, state):
+    """Return the lowest candidate, or a random one where there is a random state."""
+    if state[0]:
+        skip = next_random(state) % count_bits(rest)
+        for _ in range(skip):
+            rest &= rest - 1
+    return rest & -rest
+
+
+@kernel
 def search(cands, solveds, limit, state, units, peers, queue, solution):
     """Count solutions below a propagated root (row 0 of the stacks) up to a limit.
 
@@ -108,80 +154,46 @@ def search(cands, solveds, limit, state, units, peers, queue, solution):
     """
     n = cands.shape[1]
     tries = np.zeros(n + 1, np.int64)
+    cells = np.zeros(n + 1, np.int64)
     found = 0
     refuted = 0
     depth = 0
     fresh = True
-    cells = np.zeros(n + 1, np.int64)
-    while True:
+    while depth >= 0:
         if fresh:
-            best = -1
-            fewest = 100
-            for i in range(n):
-                if not solveds[depth, i]:
-                    c = cands[depth, i]
-                    count = 0
-                    while c:
-                        c &= c - 1
-                        count += 1
-                    if count < fewest:
-                        fewest = count
-                        best = i
-                        if count == 2:
-                            break
-            if best < 0:
-                if found == 0:
-                    for i in range(n):
-                        digit = 1
-                        while cands[depth, i] >> digit:
-                            digit += 1
-                        solution[i] = digit
-                found += 1
-                if found >= limit:
-                    return found, refuted
-                fresh = False
-                depth -= 1
-            else:
-                cells[depth] = best
-                tries[depth] = cands[depth, best]
-                fresh = False
-            if depth < 0:
-                return found, refuted
+            fresh = False
+            cell = fewest_candidates(cands[depth], solveds[depth])
+            if cell >= 0:
+                cells[depth] = cell
+                tries[depth] = cands[depth, cell]
+                continue
+            if found == 0:
+                read_digits(cands[depth], solution)
+            found += 1
+            if found >= limit:
+                break
+            depth -= 1
             continue
         rest = tries[depth]
         if rest == 0:
             # Every digit here failed, so the candidate that led here is refuted.
             depth -= 1
-            if depth < 0:
-                return found, refuted
-            if found == 0:
+            if depth >= 0 and found == 0:
                 refuted += 1
             continue
-        bit = rest & -rest
-        if state[0]:
-            count = 0
-            c = rest
-            while c:
-                c &= c - 1
-                count += 1
-            skip = next_random(state) % count
-            c = rest
-            for _ in range(skip):
-                c &= c - 1
-            bit = c & -c
+        bit = pick_bit(rest, state)
         tries[depth] = rest & ~bit
-        for i in range(n):
-            cands[depth + 1, i] = cands[depth, i]
-            solveds[depth + 1, i] = solveds[depth, i]
         child, done = cands[depth + 1], solveds[depth + 1]
+        for i in range(n):
+            child[i] = cands[depth, i]
+            done[i] = solveds[depth, i]
         good = assign(child, done, cells[depth], bit, peers, queue)
-        if good:
-            good = propagate(child, done, units, peers, queue)
-        if good:
+        if good and propagate(child, done, units, peers, queue):
             depth += 1
             fresh = True
         elif found == 0:
             refuted += 1
+    return found, refuted
 
 
 @kernel
