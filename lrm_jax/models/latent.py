@@ -19,6 +19,7 @@ from lrm_jax.types import Array, Key, Params
 
 __all__ = ["LatentConfig", "LatentCore", "count_params", "latent_core"]
 
+
 class LatentCore:
     """Typed pure functions of a config; it holds no arrays.
 
