@@ -24,11 +24,11 @@ def importance_weights(
     """Return `[B, C]` weights of token losses; 0 outside the mask.
 
     - `none`: 1.
-    - `decoupled`: w, as in decoupled PPO (AReaL, arXiv 2505.24298 eq. 5), whose
+    - `decoupled`: w, as in decoupled PPO (AReaL, arXiv 2505.24298), whose
       ratio's denominator is the trainer's own old policy.
     - `token_truncate`: min(w, high), truncated importance sampling (Yao et al. 2025,
       "Your efficient RL framework secretly brings you off-policy RL training").
-    - `token_mask`: w inside low .. high, else 0: IcePop (arXiv 2510.18855 eq. 3).
+    - `token_mask`: w inside low .. high, else 0: IcePop (arXiv 2510.18855).
     - `sequence_truncate`, `sequence_mask`: the same with one w a row, the product
       over its tokens or, with `sequence_norm="mean"`, its geometric mean.
 

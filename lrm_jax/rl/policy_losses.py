@@ -56,8 +56,8 @@ def clipped_loss(
     PPO (arXiv 1707.06347 eq. 7); with eps_high > eps_low DAPO's clip-higher (arXiv
     2503.14476 eq. 8); on ratios of sequences GSPO (arXiv 2507.18071 eq. 5). A
     `negative_cap` c > 1 + eps_high bounds it at -c A where A < 0: dual clip (arXiv
-    1912.09729 eq. 5, c = 3), which is INTELLECT-2's two-sided clip (arXiv
-    2505.07291 eq. 2, delta = 4) as min(rho, delta) A only differs where A < 0.
+    1912.09729, c = 3), which is INTELLECT-2's two-sided clip (arXiv
+    2505.07291, delta = 4) as min(rho, delta) A only differs where A < 0.
     """
     clipped = jnp.clip(ratio, 1 - eps_low, 1 + eps_high)
     objective = jnp.minimum(ratio * advantages, clipped * advantages)
@@ -107,7 +107,7 @@ def gmpo_loss(
 ) -> Array:
     """Return -A prod_t min-clip(rho_t)^(1/|o|), the geometric mean of ratios.
 
-    GMPO (arXiv 2507.20673 eq. 4), per token bounds exp(-eps_low), exp(eps_high);
+    GMPO (arXiv 2507.20673), per token bounds exp(-eps_low), exp(eps_high);
     the paper's 0.4 for both. A is that of the row (mean over its tokens).
     """
     sign = jnp.sign(advantages)
@@ -122,7 +122,7 @@ def kimi_loss(
 ) -> Array:
     """Return -A log pi + (tau / 2) D^2 / |o|, D the row's sum of log rho.
 
-    Kimi k1.5's policy mirror descent (arXiv 2501.12599 eq. 3) with A the reward
+    Kimi k1.5's policy mirror descent (arXiv 2501.12599 section 2.3.2) with A the reward
     less the mean of its group, up to a constant; the sum over a row's tokens is
     -A log pi(y) + (tau / 2) (log pi(y) / pi_i(y))^2. Exact form: `mirror.py`.
     """
