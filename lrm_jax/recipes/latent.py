@@ -8,20 +8,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrm_jax import sharding
 from lrm_jax.config import to_dict
 from lrm_jax.evaluation.harness import evaluate, proxy_indices
 from lrm_jax.evaluation.judges import judges_for
 from lrm_jax.models.latent import count_params, latent_core
+from lrm_jax.recipes.driver import drive, summary
 from lrm_jax.recipes.latent_build import LatentRun, build, eval_cap, split_lanes
+from lrm_jax.recipes.origins import started_from
 from lrm_jax.recipes.run_config import RunConfig, not_identity, validate
-from lrm_jax.training import files, loop, manifest
-from lrm_jax.training.checkpoint import Checkpointer, list_steps
+from lrm_jax.training import loop
 from lrm_jax.training.loading import LoadedParams, load_params, parse_source
 from lrm_jax.training.progress import Style, check_style
-from lrm_jax.training.run_folder import check_run, open_run, read_config
+from lrm_jax.training.run_folder import check_run
 from lrm_jax.training.state import TrainState
-from lrm_jax.types import Params, UserError
+from lrm_jax.types import Params
 
 
 def eval_params(state: Any) -> Params:
@@ -73,12 +73,19 @@ def train(
     if dry_run:
         return _describe(config, run)
     start = None if loaded is None else _start(loaded)
-    result, resumed_from = _run_loop(
-        config, run, run_dir, start, progress, profile_steps or 0
+    result, resumed_from = drive(
+        config,
+        run,
+        run_dir,
+        start=start,
+        evaluate=make_evaluate(run),
+        identity_ignore=not_identity(config),
+        progress=progress,
+        profile_steps=profile_steps or 0,
     )
     if result.reason in ("done", "mastered", "time"):
         _evaluate_all(config, run, run_dir, result)
-    return _summary(run_dir, result, resumed_from)
+    return summary(run_dir, result, resumed_from)
 
 
 def _with_source(
@@ -92,54 +99,12 @@ def _with_source(
     if init_from is None:
         return config, None
     loaded = None
-    known = _started_from(run_dir, init_from)
+    known = started_from(run_dir, init_from)
     if known is None:
         loaded = _load_source(config, init_from)
         known = loaded.source_hash
     named = dataclasses.replace(config, init_from=init_from, init_from_sha256=known)
     return named, loaded
-
-
-def _run_loop(
-    config: RunConfig,
-    run: LatentRun,
-    run_dir: str,
-    start: Params | None,
-    progress: Style,
-    profile_steps: int,
-) -> tuple[loop.LoopResult, int | None]:
-    """Train in the folder; return how it ended and the step it was resumed from."""
-    fingerprint = run.source.fingerprint()
-    _refuse_other_data(config, run_dir, fingerprint)
-    data = {"step_is_cursor": True, "seed": config.seed, "sha256": fingerprint}
-    ignore = not_identity(config)
-    with (
-        sharding.use_mesh(run.mesh),
-        open_run(run_dir, to_dict(config), identity_ignore=ignore) as folder,
-    ):
-        checkpointer = Checkpointer(folder.checkpoints, config.checkpoint)
-        state, resume = loop.restore_or_init(
-            lambda: run.init_state(start),
-            run.abstract_state(),
-            folder=folder,
-            checkpointer=checkpointer,
-        )
-        first = int(state.step)
-        result = loop.run(
-            run.dispatch(),
-            state,
-            run.batches(),
-            cfg=config.train,
-            folder=folder,
-            checkpointer=checkpointer,
-            evaluate=make_evaluate(run),
-            eval_every_steps=config.eval.every_steps,
-            resume=resume,
-            extra={"data": data},
-            progress=progress,
-            profile_steps=profile_steps,
-        )
-    return result, first if resume else None
 
 
 def _evaluate_all(
@@ -158,29 +123,13 @@ def _evaluate_all(
     ).evaluate()
 
 
-def _summary(
-    run_dir: str, result: loop.LoopResult, resumed_from: int | None
-) -> dict[str, Any]:
-    return {
-        "run_dir": str(run_dir),
-        "step": result.step,
-        "metrics": result.metrics,
-        "resumed_from": resumed_from,
-        "reason": result.reason,
-        "message": result.message,
-        "best": result.best,
-        "recompiles": result.recompiles,
-        "time_s": result.time_s,
-    }
-
-
 def make_evaluate(run: LatentRun) -> loop.EvaluateFn:
     """Return the evaluation during training: a fixed random subset, at full depth."""
     cfg = run.config.eval
     test = run.source.test_set()
     rows = proxy_indices(len(test["inputs"]), cfg.proxy_size, cfg.proxy_seed)
     proxy = {name: np.asarray(x)[rows] for name, x in test.items()}
-    judge, extra = judges_for(run.source.view)
+    judge, extra = judges_for(run.source.view, run.source.judges)
     cap = eval_cap(run.config)
 
     def measure(state: TrainState) -> dict[str, float]:
@@ -207,40 +156,6 @@ def make_evaluate(run: LatentRun) -> loop.EvaluateFn:
         return {k: float("nan") if v is None else float(v) for k, v in named.items()}
 
     return measure
-
-
-def _refuse_other_data(config: RunConfig, run_dir: str, fingerprint: str) -> None:
-    """Refuse to go on with other training data than a run began with.
-
-    Paths are no part of a run's identity; what the files hold is.
-    """
-    checkpoints = files.as_path(run_dir) / "checkpoints"
-    extras = [
-        manifest.sound_extra(checkpoints / str(info.step))
-        for info in list_steps(checkpoints)
-    ]
-    told = [(extra or {}).get("data", {}).get("sha256") for extra in extras]
-    before = next((text for text in reversed(told) if text), fingerprint)
-    if before != fingerprint:
-        raise UserError(
-            f"data.path={config.data.path!r}: these are not the training data of the "
-            f"run in {run_dir} (sha256 {fingerprint[:12]} here, {before[:12]} there); "
-            "name its data, or choose another --run-dir"
-        )
-
-
-def _started_from(run_dir: str, init_from: str) -> str | None:
-    """Return the source's hash where the run has a checkpoint of its own already.
-
-    Its source may have been trained on, moved or deleted since.
-    """
-    folder = files.as_path(run_dir)
-    if not any(i.complete for i in list_steps(folder / "checkpoints")):
-        return None
-    written = read_config(run_dir)
-    if written.get("init_from") != init_from:
-        return None
-    return written.get("init_from_sha256")
 
 
 def _load_source(config: RunConfig, init_from: str) -> LoadedParams:

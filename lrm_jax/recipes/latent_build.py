@@ -47,6 +47,10 @@ class LatentRun:
     reasoner: LatentReasoner
     _batches: "HostBatches | None" = field(default=None, repr=False)
 
+    def fingerprint(self) -> str:
+        """Return a hash of the training data."""
+        return self.source.fingerprint()
+
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes of one global batch."""
         batch, cells = self.config.train.batch_size, self.config.model.seq_len
