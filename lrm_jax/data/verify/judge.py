@@ -1,0 +1,80 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a completion to a verdict: take apart, read, compare; never raises."""
+
+from collections.abc import Callable
+
+from lrm_jax.data.verify.extract import lenient_number
+from lrm_jax.data.verify.numbers import equal_numbers, parse_integer, parse_number
+from lrm_jax.data.verify.tags import split_tags
+from lrm_jax.data.verify.verdict import Status, Verdict
+
+MAX_ANSWER = 4_000  # characters; a longer answer is not read
+_SHOWN = 200
+
+Check = Callable[[str], bool | None]
+"""Whether an answer is right; None where it cannot be read."""
+
+
+def judge(
+    completion: str,
+    check: Check,
+    find_lenient: Callable[[str], str | None],
+    check_lenient: Check | None = None,
+) -> Verdict:
+    """Judge a completion in the form of `tags.split_tags`.
+
+    Args:
+      completion: the whole text, with its tags.
+      check: of the answer between the tags, for the strict score.
+      find_lenient: finds an answer anywhere, or None.
+      check_lenient: of that answer; `check` where not given.
+    """
+    tagged = split_tags(completion)
+    outcome: bool | None = None
+    if tagged.answer is None:
+        status: Status = "no_tag"
+    elif not tagged.answer:
+        status = "no_answer"
+    else:
+        outcome = _bounded(check, tagged.answer)
+        status = _STATUS[outcome]
+    found = tagged.answer or find_lenient(completion) or ""
+    lenient = bool(outcome)
+    if not lenient and found:
+        lenient = _bounded(check_lenient or check, found) is True
+    parts = {
+        "format": float(tagged.well_formed),
+        "thought": float(bool(tagged.thought.strip())),
+    }
+    return Verdict(
+        float(outcome is True), float(lenient), status, found[:_SHOWN], parts
+    )
+
+
+_STATUS: dict[bool | None, Status] = {
+    True: "right",
+    False: "wrong",
+    None: "parse_error",
+}
+
+
+def _bounded(check: Check, answer: str) -> bool | None:
+    return check(answer) if len(answer) <= MAX_ANSWER else None
+
+
+def judge_integer(completion: str, answer: int) -> Verdict:
+    """Judge against an integer: strict wants its digits, lenient any spelling."""
+
+    def check(text: str) -> bool | None:
+        value = parse_integer(text)
+        return None if value is None else value == answer
+
+    def check_lenient(text: str) -> bool | None:
+        gold = parse_number(str(answer))
+        number = parse_number(text)
+        if number is None or gold is None:
+            return None
+        return equal_numbers(number, gold)
+
+    return judge(completion, check, lenient_number, check_lenient)
