@@ -43,7 +43,9 @@ def sudoku4_tiny() -> RunConfig:
         optim=OptimConfig(
             kind="adamw", lr=3e-3, lr_warmup_steps=50, weight_decay=0.1, beta2=0.95
         ),
-        train=TrainConfig(total_steps=2000, batch_size=64, ema_decay=0.99),
+        train=TrainConfig(
+            total_steps=2000, batch_size=64, ema_decay=0.99, ema_warmup_steps=10
+        ),
         eval=EvalConfig(every_steps=500, proxy_size=256, batch_size=128),
         checkpoint=CheckpointConfig(every_steps=500),
     )
