@@ -7,7 +7,7 @@ Shape letters: `B` batch (lanes), `T` segments or query time, `S` sequence
 `N` heads, `H` head width, `V` vocabulary, `P` puzzle-embedding width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -20,6 +20,8 @@ Params = Any
 """A pytree of arrays: everything a model needs to be applied."""
 Problem = Mapping[str, Array]
 """Arrays with a leading lane axis; puzzles have inputs, labels, puzzle_ids."""
+Judge = Callable[[Array, Problem], Array]
+"""`(ids [B, S], problem) -> right [B] bool`: pure, batched, jit-able."""
 Carry = TypeVar("Carry")
 
 

@@ -31,7 +31,7 @@ def when_sure(q_halt: jax.Array, q_continue: jax.Array) -> jax.Array:
 
 
 if __name__ == "__main__":
-    words = [f"data.kind={own_task.NAME}", *own_task.SMALL]
+    words = [f"data.kind={own_task.NAME}", *own_task.SMALL, "train.total_steps=400"]
     words += [f"halting.rule={NAME}", *sys.argv[1:]]
     code = lrm(["train", "sudoku4_tiny", *words, "--run-dir", "runs/own_halting"])
     if code:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -16,10 +17,11 @@ from lrm_jax.data import counter_rng as rng
 from lrm_jax.data.curriculum import Reveal
 from lrm_jax.data.puzzle_table import PuzzleTable
 from lrm_jax.data.views import PuzzleView
-from lrm_jax.types import UserError
+from lrm_jax.types import Judge, UserError
 
 # The iterator's length is only a bound: its items are functions of the step.
 _MAX_STEPS = 2**31 - 1
+_TAKEN = ("exact", "token", "label", "valid", "halting_exact")  # `<name>_accuracy`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +133,10 @@ class PuzzleSource:
       test_ratings: int64 `[n]` difficulty of the test rows, -1 where not known.
       seed: the run's seed where a method is not given one.
       reveal: extra givens at the start of training.
+      judges: the task's own rules by name: `(answer ids [B, S], problem) -> right
+        [B] bool` in jax.numpy. Each is reported as `<name>_accuracy` beside the
+        exact match; all of them decide what `lrm solve` calls valid, so they go by
+        the inputs where they can (there are no labels then).
     """
 
     view: PuzzleView
@@ -145,6 +151,16 @@ class PuzzleSource:
     test_ratings: np.ndarray | None = None
     seed: int = 0
     reveal: Reveal = Reveal(0.0, 0)
+    judges: Mapping[str, Judge] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        """Refuse judges whose figures would hide others."""
+        for name in self.judges:
+            if not name.isidentifier() or name in _TAKEN:
+                raise UserError(
+                    f"judges: {name!r} is no name of a judge; accepted are letters, "
+                    f"digits and _, and none of {', '.join(_TAKEN)}"
+                )
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.evaluation.harness import Constrain, gather, hide_labels, on_device
-from lrm_jax.evaluation.judges import IGNORED, Judge, cells_right, exact_match
+from lrm_jax.evaluation.judges import IGNORED, cells_right, exact_match
 from lrm_jax.evaluation.summary import result_row
 from lrm_jax.reasoning.budget import (
     EarlyStop,
@@ -29,7 +29,7 @@ from lrm_jax.reasoning.budget import (
     stops,
 )
 from lrm_jax.reasoning.halting import select_lanes
-from lrm_jax.types import Array, Key, Params, Problem, Reasoner
+from lrm_jax.types import Array, Judge, Key, Params, Problem, Reasoner
 
 
 class CompactEvaluation(NamedTuple):

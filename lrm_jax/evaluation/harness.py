@@ -15,10 +15,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrm_jax.evaluation.judges import IGNORED, Judge, cells_right, exact_match
+from lrm_jax.evaluation.judges import (
+    IGNORED,
+    cells_right,
+    exact_match,
+    verdict,
+)
 from lrm_jax.evaluation.summary import DepthPass, Evaluation, summarise
 from lrm_jax.reasoning.budget import ThinkingBudget, lane_keys, think_for
-from lrm_jax.types import Array, Key, Params, Problem, Reasoner, Signals, UserError
+from lrm_jax.types import (
+    Array,
+    Judge,
+    Key,
+    Params,
+    Problem,
+    Reasoner,
+    Signals,
+    UserError,
+)
 
 Constrain = Callable[[Problem], Problem]
 """Places a gathered batch of problems on the mesh."""
@@ -174,7 +188,7 @@ def _judge_batch(
     def observe(carry: Any, signals: Signals) -> tuple[Any, ...]:
         answer = reasoner.answer(params, carry)
         ids = jnp.where(answer.mask, answer.ids, IGNORED - 1)
-        verdicts = {name: judge(ids, problem) for name, judge in judges}
+        verdicts = {name: verdict(name, judge, ids, problem) for name, judge in judges}
         halt = signals.halt.astype(jnp.float32)
         return verdicts, cells_right(ids, problem)[0], halt, signals.done
 

@@ -7,7 +7,7 @@ are right. Token ids are those of the published data sets (sudoku: blank 1, digi
 is d + 1; maze: `# SGo` are 1 to 5).
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
@@ -15,10 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.data.views import PuzzleView
-from lrm_jax.types import Array, Problem
-
-Judge = Callable[[Array, Problem], Array]
-"""`(ids [B, S], problem) -> right [B] bool`."""
+from lrm_jax.types import Array, Judge, Problem, UserError
 
 IGNORED = -100
 """The label of a cell that is not supervised."""
@@ -69,17 +66,44 @@ class SudokuJudge:
         return np.concatenate([grid, grid.T, boxes])
 
 
-def judges_for(view: PuzzleView) -> tuple[Judge, dict[str, Judge]]:
+def judges_for(
+    view: PuzzleView, own: Mapping[str, Judge] | None = None
+) -> tuple[Judge, dict[str, Judge]]:
     """Return what decides exactness for a kind of puzzle, and its extra judges.
 
     A Sudoku is solved by any valid grid. A maze is exact by its label, as in the
-    published figures; whether the path is a valid shortest one is said apart.
+    published figures; whether the path is a valid shortest one is said apart. The
+    task's `own` judges are extra ones.
     """
+    own = dict(own or {})
     if view.kind == "sudoku":
-        return SudokuJudge(view.box_rows, view.box_cols), {"label": exact_match}
+        return SudokuJudge(view.box_rows, view.box_cols), {"label": exact_match} | own
     if view.kind == "maze":
-        return exact_match, {"valid": MazeJudge(view.rows, view.cols)}
-    return exact_match, {}
+        return exact_match, {"valid": MazeJudge(view.rows, view.cols)} | own
+    return exact_match, own
+
+
+def verdict(name: str, judge: Judge, ids: Array, problem: Problem) -> Array:
+    """Return what a judge says, `[B]` bool, inside `jax.jit`.
+
+    Raises:
+      UserError: it says anything else, or is not written with `jax.numpy`.
+    """
+    try:
+        right = judge(ids, problem)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        raise UserError(
+            f"judge {name!r}: it must be written with jax.numpy, without turning "
+            "arrays into NumPy ones or Python values"
+        ) from None
+    shape, dtype = getattr(right, "shape", None), getattr(right, "dtype", None)
+    if shape != ids.shape[:1] or dtype != jnp.bool_:
+        told = type(right).__name__ if dtype is None else f"{dtype}{list(shape or ())}"
+        raise UserError(
+            f"judge {name!r} returned {told}; expected bool[{len(ids)}], one verdict a "
+            "problem"
+        )
+    return right
 
 
 WALL, FREE, START, GOAL, PATH = 1, 2, 3, 4, 5

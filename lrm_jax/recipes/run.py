@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax import sharding
@@ -19,7 +20,7 @@ from lrm_jax.data.puzzle_load import load_test
 from lrm_jax.data.views import PuzzleView
 from lrm_jax.evaluation.compact import CompactEvaluation, evaluate_compact
 from lrm_jax.evaluation.harness import evaluate
-from lrm_jax.evaluation.judges import judges_for
+from lrm_jax.evaluation.judges import IGNORED, judges_for, verdict
 from lrm_jax.evaluation.metrics import wilson_interval
 from lrm_jax.evaluation.trace import ThoughtTrace, save_traces, trace_thoughts
 from lrm_jax.models.latent import latent_core
@@ -31,7 +32,7 @@ from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import read_config
-from lrm_jax.types import Params, UserError
+from lrm_jax.types import Judge, Params, Problem, UserError
 
 Budget = str | int | ThinkingBudget
 
@@ -150,7 +151,7 @@ class Run:
             for budget in budgets or self.config.eval.budgets
         ]
         source = self.source if data is None else self._other_source(data)
-        judge, extra = judges_for(source.view)
+        judge, extra = judges_for(source.view, source.judges)
         test = source.test_set()
         with sharding.use_mesh(self.mesh):
             found = evaluate(
@@ -194,7 +195,7 @@ class Run:
         cap = cap or self.cap
         parsed = ThinkingBudget.parse(budget, cap=cap)
         source = self.source if data is None else self._other_source(data)
-        judge, _ = judges_for(source.view)
+        judge, _ = judges_for(source.view, source.judges)
         with sharding.use_mesh(self.mesh):
             return evaluate_compact(
                 self._reasoner(halting),
@@ -242,7 +243,7 @@ class Run:
             early_stop=early_stop,
         )
         answer = trace.preds[-1]
-        valid = view.is_valid(inputs, answer[None])
+        valid = self._is_valid(problem, answer[None])
         steps = len(trace.preds)
         return Solution(
             answer=view.render_grid(answer),
@@ -252,6 +253,22 @@ class Run:
             trace=trace,
             view=view,
         )
+
+    def _is_valid(self, problem: Problem, answers: np.ndarray) -> np.ndarray | None:
+        """Judge answers by the rules of their kind, or by the task's own."""
+        own = self._own_judges()
+        if not own:
+            return self.view.is_valid(np.asarray(problem["inputs"]), answers)
+        known = {name: jnp.asarray(x) for name, x in problem.items()}
+        known["labels"] = jnp.full_like(known["inputs"], IGNORED)
+        ids = jnp.asarray(answers)
+        return np.all([verdict(name, j, ids, known) for name, j in own.items()], axis=0)
+
+    def _own_judges(self) -> Mapping[str, Judge]:
+        """The rules of a task of the user's own, whose source is read then."""
+        if self._source is None and ":" not in self.config.data.kind:
+            return {}
+        return self.source.judges
 
     @property
     def view(self) -> PuzzleView:
@@ -279,6 +296,7 @@ class Run:
             seq_len=view.seq_len,
             num_puzzle_ids=int(table.puzzle_ids.max()) + 1,
             test_ratings=ratings,
+            judges=self._own_judges(),
         )
         check_fit(self.config, source)
         return source

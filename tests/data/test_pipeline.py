@@ -265,3 +265,10 @@ def test_wrong_paths_are_refused(tmp_path):
         make_source(PuzzleDataConfig(path=str(tmp_path)))
     with pytest.raises(UserError, match="data.kind 'arc' reads a folder"):
         make_source(PuzzleDataConfig(kind="arc"))
+
+
+@pytest.mark.parametrize("name", ["exact", "valid", "two words", ""])
+def test_a_judge_does_not_take_the_name_of_another_figure(name):
+    source = make_source(PuzzleDataConfig(side=4, test_size=10, holdout="class"))
+    with pytest.raises(UserError, match=f"judges: {name!r} is no name of a judge"):
+        dataclasses.replace(source, judges={name: lambda ids, problem: ids[:, 0] > 0})

@@ -15,7 +15,9 @@ from lrm_jax.evaluation.judges import (
     cells_right,
     exact_match,
     judges_for,
+    verdict,
 )
+from lrm_jax.types import UserError
 
 GRID_6 = """
 123456
@@ -174,3 +176,26 @@ def test_sudoku_judge_agrees_with_the_verifier_of_the_data():
     expected = sudoku_view(6).is_valid(inputs, answers)
     np.testing.assert_array_equal(verdict, expected)
     assert 0 < int(verdict.sum()) < 30
+
+
+def test_own_judges_come_beside_those_of_the_kind():
+    own = {"blank_free": lambda ids, problem: (ids > 1).all(-1)}
+    assert judges_for(arc_view(9), own) == (exact_match, own)
+    judge, extra = judges_for(sudoku_view(4), own)
+    assert judge == SudokuJudge(2, 2) and list(extra) == ["label", "blank_free"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        (lambda ids, p: ids.sum(-1), r"returned int32\[3\]; expected bool\[3\]"),
+        (lambda ids, p: ids > 1, r"returned bool\[3, 4\]; expected bool\[3\]"),
+        (lambda ids, p: True, r"returned bool; expected bool\[3\]"),
+        (lambda ids, p: np.sort(ids)[:, 0] > 0, "must be written with jax.numpy"),
+        (lambda ids, p: [bool(x) for x in ids[:, 0]], "must be written with jax.n"),
+    ],
+)
+def test_what_is_no_judge_is_named(judge, message):
+    ids = jnp.ones((3, 4), jnp.int32)
+    with pytest.raises(UserError, match=f"^judge 'mine'.*{message}"):
+        jax.jit(lambda ids: verdict("mine", judge, ids, {}))(ids)

@@ -67,11 +67,17 @@ def test_own_task_is_learnt_and_solved_by_name(task_run: Path):
     run = lrm_jax.load(str(task_run))
     (row,) = run.evaluate(budgets=["4"])["results"]
     assert row["exact_accuracy"] > 0.8
+    # One right answer a list: the task's own rule and the stored answer agree.
+    assert row["backwards_accuracy"] == row["exact_accuracy"]
+    assert history(task_run, "eval/backwards_accuracy")
     assert run.view.parse("53 24").tolist() == run.view.parse("5324").tolist()
     test = run.source.test_set()
     solved = [run.solve(run.view.render(x), budget=4) for x in test["inputs"][:8]]
     answers = [s.answer.replace("\n", "") for s in solved]
     wanted = [run.view.render(x)[::-1] for x in test["inputs"][:8]]
+    assert [s.valid for s in solved] == [
+        a == w for a, w in zip(answers, wanted, strict=True)
+    ]
     assert sum(a == w for a, w in zip(answers, wanted, strict=True)) >= 6
 
 
