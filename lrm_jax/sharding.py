@@ -28,6 +28,7 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "seq": None,
     "embed": "fsdp",
     "mlp": "model",
+    "experts": None,
     "heads": "model",
     "kv_heads": "model",
     "head_dim": None,

@@ -66,6 +66,7 @@ class GroupedAttention(nn.Module):
         out = attend_groups(q, k, v, context.seen, cfg.head_dim**-0.5)
         out = out.reshape(*x.shape[:2], -1)
         o_proj = Projection(
+            out.shape[-1],
             cfg.d_model,
             ("heads", "embed"),
             use_bias=cfg.o_bias,
@@ -81,6 +82,7 @@ class GroupedAttention(nn.Module):
 
         def heads(name: str, count: int, axis: str) -> Array:
             y = Projection(
+                cfg.d_model,
                 count * width,
                 ("embed", axis),
                 use_bias=cfg.qkv_bias,

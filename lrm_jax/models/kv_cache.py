@@ -15,7 +15,7 @@ from lrm_jax.types import Array
 
 LayerCache = dict[str, Array]
 """Grouped-query attention: `k`, `v` `[B, K, S, H]`. Latent attention: `latent`
-`[B, S, R]`, `rope` `[B, S, H]`."""
+`[B, 1, S, R + d_rope]`."""
 
 
 class KVCache(NamedTuple):

@@ -25,6 +25,7 @@ from lrm_jax.models.kv_cache import (
     write_slots,
 )
 from lrm_jax.models.layers import project, rms_norm, trunc_normal
+from lrm_jax.models.moe import Routing, load_balance_loss
 from lrm_jax.models.policy_config import PolicyConfig, Stage, check_policy, stages
 from lrm_jax.models.policy_module import PolicyBlock
 from lrm_jax.models.rope import rope_cos_sin
@@ -37,7 +38,10 @@ class PolicyOutput(NamedTuple):
 
     Attributes:
       hidden: `[B, T, D]` after the final norm.
-      aux: scalars by name; see `moe.py`. Empty without experts.
+      aux: empty without experts, otherwise `load_balance` (`moe.load_balance_loss`
+        over all layers), `sequence_balance` (DeepSeek-V3's, averaged over layers),
+        `load_max` (largest load of an expert over an even one), and `load`
+        `[layers, E]` of each layer's experts.
       router: `[layers, B, T, top_k]` int32 expert ids, or None without experts.
     """
 
@@ -172,9 +176,11 @@ class Policy:
         context = self._context(positions, mask, seen)
         windowed = self._windowed(seen, positions, positions)
         x = self._embed(params, ids)
+        routings = []
         for stage in stages(self.cfg):
-            x = self._run_stage(params, stage, x, context, windowed)
-        return PolicyOutput(self._final_norm(params, x), {}, None)
+            x, routing = self._run_stage(params, stage, x, context, windowed)
+            routings += [routing] if routing is not None else []
+        return _output(self._final_norm(params, x), routings)
 
     def _run_stage(
         self,
@@ -183,28 +189,30 @@ class Policy:
         x: Array,
         context: Context,
         windowed: Array | None,
-    ) -> Array:
+    ) -> tuple[Array, Routing | None]:
+        """Return `[B, T, D]`, and the routing of the layers, stacked."""
         cfg = self.cfg
 
-        def run(x: Array, weights: Params, has_window: Array) -> Array:
+        def run(x: Array, weights: Params, has_window: Array) -> tuple[Array, Any]:
             here = context
             if windowed is not None:
                 here = context._replace(
                     seen=jnp.where(has_window, windowed, context.seen)
                 )
-            out, _ = self._block(stage.moe, weights, x, here, None)
-            return constrain(out, "batch", "seq", None)
+            out, _, routing = self._block(stage.moe, weights, x, here, None)
+            return constrain(out, "batch", "seq", None), routing
 
         layers = range(stage.first, stage.first + stage.n_layers)
         flags = np.array([cfg.has_window(layer) for layer in layers])
         run = _rematerialised(run, cfg)
         if cfg.scan_layers:
-            body = lambda x, layer: (run(x, *layer), None)
-            x, _ = jax.lax.scan(body, x, (params[stage.name], jnp.asarray(flags)))
-            return x
+            body = lambda x, layer: run(x, *layer)
+            return jax.lax.scan(body, x, (params[stage.name], jnp.asarray(flags)))
+        routings = []
         for layer, flag in zip(layers, flags, strict=True):
-            x = run(x, params[f"layers_{layer}"], jnp.asarray(flag))
-        return x
+            x, routing = run(x, params[f"layers_{layer}"], jnp.asarray(flag))
+            routings.append(routing)
+        return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *routings)
 
     # --- heads ---
 
@@ -237,6 +245,10 @@ class Policy:
         dtype = jnp.dtype(cfg.dtype)
 
         def layer() -> LayerCache:
+            if cfg.mla is not None:
+                width = cfg.mla.kv_rank + cfg.mla.d_rope
+                latent = jnp.zeros((batch, 1, length, width), dtype)
+                return {"latent": constrain(latent, "batch", None, None, None)}
             shape = (batch, cfg.kv_heads, length, cfg.head_dim)
             return {
                 name: constrain(
@@ -297,7 +309,7 @@ class Policy:
                 here = context._replace(seen=windowed)
             weights = self.layer_params(params, i)
             moe = self.cfg.is_moe(i)
-            x, layer = self._block(moe, weights, x, here, cache.layers[i])
+            x, layer, _ = self._block(moe, weights, x, here, cache.layers[i])
             layers.append(layer)
         hidden = self._final_norm(params, x)
         return hidden, KVCache(tuple(layers), valid, slot_positions)
@@ -315,7 +327,7 @@ class Policy:
         x: Array,
         context: Context,
         layer: LayerCache | None,
-    ) -> tuple[Array, Any]:
+    ) -> tuple[Array, Any, Routing | None]:
         block = PolicyBlock(self.cfg, moe)
         out: Any = block.apply({"params": weights}, x, context, layer)
         return out
@@ -343,6 +355,21 @@ class Policy:
             return None
         distance = positions[:, :, None] - key_positions[:, None, :]
         return seen & (distance < self.cfg.sliding_window)
+
+
+def _output(hidden: Array, routings: list[Routing]) -> PolicyOutput:
+    """Pool what the stages' routers say; each has a leading layer axis."""
+    if not routings:
+        return PolicyOutput(hidden, {}, None)
+    pooled: Routing = jax.tree.map(lambda *x: jnp.concatenate(x), *routings)
+    load = jax.lax.stop_gradient(pooled.load)
+    aux = {
+        "load_balance": load_balance_loss(pooled.load, pooled.prob),
+        "sequence_balance": jnp.mean(pooled.sequence_balance),
+        "load_max": jnp.max(load / jnp.mean(load, axis=-1, keepdims=True)),
+        "load": load,
+    }
+    return PolicyOutput(hidden, aux, pooled.ids)
 
 
 def _rematerialised(run: Callable[..., Any], cfg: PolicyConfig) -> Callable[..., Any]:

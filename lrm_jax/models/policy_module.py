@@ -6,6 +6,8 @@ import flax.linen as nn
 
 from lrm_jax.models.attention import Context, GroupedAttention
 from lrm_jax.models.kv_cache import LayerCache
+from lrm_jax.models.latent_attention import LatentAttention
+from lrm_jax.models.moe import MoeMlp, Routing
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.models.projection import GatedMlp, Norm
 from lrm_jax.types import Array
@@ -20,19 +22,22 @@ class PolicyBlock(nn.Module):
     @nn.compact
     def __call__(
         self, x: Array, context: Context, cache: LayerCache | None = None
-    ) -> tuple[Array, LayerCache | None]:
-        """Return `[B, T, D]`, the cache with the new tokens in it."""
+    ) -> tuple[Array, LayerCache | None, Routing | None]:
+        """Return `[B, T, D]`, the cache with the new tokens in it, and the routing."""
         cfg = self.cfg
         norm = lambda name: Norm(cfg.norm_eps, "embed", cfg.param_dtype, name=name)
-        mixed, cache = GroupedAttention(cfg, name="attn")(
-            norm("attn_norm")(x), context, cache
-        )
+        if cfg.mla is not None:
+            attention = LatentAttention(cfg, cfg.mla, name="attn")
+        else:
+            attention = GroupedAttention(cfg, name="attn")
+        mixed, cache = attention(norm("attn_norm")(x), context, cache)
         x = x + mixed
-        mlp = GatedMlp(
-            cfg.d_ff,
-            use_bias=cfg.mlp_bias,
-            gain=(2 * cfg.n_layers) ** -0.5,
-            param_dtype=cfg.param_dtype,
-            name="mlp",
-        )
-        return x + mlp(norm("mlp_norm")(x)), cache
+        gain = (2 * cfg.n_layers) ** -0.5
+        normed = norm("mlp_norm")(x)
+        if self.moe:
+            assert cfg.moe is not None
+            experts = MoeMlp(cfg.moe, gain, cfg.param_dtype, name="moe")
+            y, routing = experts(normed, context.tokens)
+            return x + y, cache, routing
+        mlp = GatedMlp(cfg.d_ff, cfg.mlp_bias, gain, cfg.param_dtype, name="mlp")
+        return x + mlp(normed), cache, None

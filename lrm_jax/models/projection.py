@@ -39,6 +39,7 @@ class Projection(nn.Module):
     """A product with a `[in, out]` kernel, plus bias and adapter where there are.
 
     Attributes:
+      fan_in: width of the input.
       features: width of the result.
       axes: logical axes of the kernel.
       use_bias: add a bias.
@@ -46,30 +47,50 @@ class Projection(nn.Module):
       param_dtype: of the weights.
     """
 
+    fan_in: int
     features: int
     axes: tuple[str | None, str | None]
     use_bias: bool = False
     gain: float = 1.0
     param_dtype: str = "float32"
 
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Return `[..., out]` in the dtype of `x`."""
-        shape = (x.shape[-1], self.features)
-        init = trunc_normal(self.gain / math.sqrt(shape[0]))
-        init = nn.with_logical_partitioning(init, self.axes)
+    def setup(self) -> None:
+        """Declare the weights; adapters are used where they are, never made."""
         dtype = jnp.dtype(self.param_dtype)
-        kernel = self.param("kernel", init, shape, dtype)
-        y = project(x, jnp.asarray(kernel, x.dtype))
-        if self.has_variable("params", "lora_a"):
-            a, b, scale = (self.get_variable("params", name) for name in ADAPTER)
-            low = project(x, a.astype(x.dtype)) * scale.astype(x.dtype)
-            y = y + project(low, b.astype(x.dtype))
+        init = trunc_normal(self.gain / math.sqrt(self.fan_in))
+        init = nn.with_logical_partitioning(init, self.axes)
+        shape = (self.fan_in, self.features)
+        self.weight = self.param("kernel", init, shape, dtype)
         if self.use_bias:
             init = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[1:])
-            bias = self.param("bias", init, (self.features,), dtype)
-            y = y + jnp.asarray(bias, x.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+            self.offset = self.param("bias", init, (self.features,), dtype)
+
+    def __call__(self, x: Array) -> Array:
+        """Return `[..., out]` in the dtype of `x`."""
+        y = project(x, jnp.asarray(self.weight, x.dtype))
+        adapter = self._adapter(x.dtype)
+        if adapter is not None:
+            a, b, scale = adapter
+            y = y + project(project(x, a) * scale, b)
+        if self.use_bias:
+            bias = jnp.asarray(self.offset, x.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
         return y
+
+    def kernel(self, dtype: jnp.dtype) -> Array:
+        """Return the `[in, out]` kernel with the adapter in it."""
+        kernel = jnp.asarray(self.weight, dtype)
+        adapter = self._adapter(dtype)
+        if adapter is None:
+            return kernel
+        a, b, scale = adapter
+        return kernel + (a * scale) @ b
+
+    def _adapter(self, dtype: jnp.dtype) -> tuple[Array, Array, Array] | None:
+        if not self.has_variable("params", ADAPTER[0]):
+            return None
+        a, b, scale = (self.get_variable("params", name) for name in ADAPTER)
+        return a.astype(dtype), b.astype(dtype), scale.astype(dtype)
 
 
 class GatedMlp(nn.Module):
@@ -83,14 +104,10 @@ class GatedMlp(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Return the shape of `x`."""
-
-        def linear(name: str, features: int, gain: float, *axes: str) -> Projection:
-            named = (axes[0], axes[1])
-            return Projection(
-                features, named, self.use_bias, gain, self.param_dtype, name=name
-            )
-
-        gate = linear("gate_proj", self.width, 1.0, "embed", "mlp")(x)
-        up = linear("up_proj", self.width, 1.0, "embed", "mlp")(x)
-        down = linear("down_proj", x.shape[-1], self.gain, "mlp", "embed")
+        outer, inner = x.shape[-1], self.width
+        rest = (self.use_bias, 1.0, self.param_dtype)
+        gate = Projection(outer, inner, ("embed", "mlp"), *rest, name="gate_proj")(x)
+        up = Projection(outer, inner, ("embed", "mlp"), *rest, name="up_proj")(x)
+        rest = (self.use_bias, self.gain, self.param_dtype)
+        down = Projection(inner, outer, ("mlp", "embed"), *rest, name="down_proj")
         return down(jax.nn.silu(gate) * up)

@@ -9,12 +9,25 @@ import numpy as np
 import pytest
 
 from lrm_jax.models.policy import positions_of, token_policy
-from lrm_jax.models.policy_config import PolicyConfig
+from lrm_jax.models.policy_config import (
+    MlaConfig,
+    MoeConfig,
+    PolicyConfig,
+    RopeConfig,
+)
 
 TINY = PolicyConfig(
     vocab_size=13, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, d_ff=24,
     max_seq_len=64,
 )  # fmt: skip
+
+SOFTMAX = MoeConfig(n_experts=5, top_k=2, d_expert=8, dense_layers=(1,))
+SIGMOID = MoeConfig(
+    n_experts=8, top_k=3, d_expert=8, n_shared=2, dense_layers=(0,),
+    scoring="sigmoid", n_groups=4, top_groups=2, routed_scale=2.5,
+)  # fmt: skip
+MLA = MlaConfig(q_rank=6, kv_rank=8, d_nope=4, d_rope=4, d_value=6)
+TURNED = RopeConfig(interleaved=True)
 
 VARIANTS = {
     "plain": {},
@@ -30,6 +43,14 @@ VARIANTS = {
     "scanned windows": {
         "scan_layers": True, "sliding_window": 3, "sliding_layers": (0, 2)
     },
+    "experts": {"moe": SOFTMAX},
+    "scanned experts": {"moe": SOFTMAX, "scan_layers": True},
+    "ragged experts": {
+        "moe": dataclasses.replace(SIGMOID, dispatch="ragged"), "scan_layers": True
+    },
+    "latent": {"mla": MLA, "rope": TURNED},
+    "deepseek": {"mla": dataclasses.replace(MLA, q_rank=0), "moe": SIGMOID,
+        "rope": TURNED, "qkv_bias": True, "o_bias": True},
 }  # fmt: skip
 
 
@@ -96,7 +117,8 @@ def test_axes_name_every_parameter_and_gradients_are_finite(name):
     grads = jax.jit(jax.grad(loss))(params)
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert bool(jnp.all(jnp.isfinite(grad))), path
-        if "k_proj" not in str(path):
+        # A bias that chooses experts has no gradient; keys' biases cancel.
+        if not any(name in str(path) for name in ("k_proj", "router", "kv_a")):
             assert bool(jnp.any(grad != 0)), path
 
 
