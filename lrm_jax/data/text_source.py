@@ -95,7 +95,7 @@ class TextSource:
     def __init__(
         self, cfg: TextDataConfig, task: TextTask, tokenizer: Tokenizer
     ) -> None:
-        """Bind a task (see `make_task`) to a tokenizer."""
+        """Bind a task (see `task_or_files`) to a tokenizer."""
         self.cfg, self.task, self.tokenizer = cfg, task, tokenizer
         self.encode = PromptEncoder(
             tokenizer,
@@ -229,7 +229,7 @@ def shuffled(size: int, seed: int, purpose: int, first: int, count: int) -> list
     return found
 
 
-def make_task(
+def task_or_files(
     cfg: TextDataConfig, task: TextTask | None, *, needs: str = "completion"
 ) -> TextTask:
     """Return the task that is given, or the files as one.

@@ -10,14 +10,13 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import jax
 
-from lrm_jax.config import config_hash, resolve
-from lrm_jax.data.tasks.addition import Addition
+from lrm_jax.config import config_hash
 from lrm_jax.data.tasks.base import TextTask
-from lrm_jax.data.tasks.counting import Counting
+from lrm_jax.data.tasks.registry import TaskConfig, make_task
 from lrm_jax.data.text_source import TextDataConfig
 from lrm_jax.data.tokenizer import Tokenizer, TokenizerConfig
 from lrm_jax.models.policy_config import PolicyConfig, check_policy
@@ -34,21 +33,6 @@ LOSS = "eval/loss"
 """Nats per learned token of the held-out examples."""
 
 C = TypeVar("C", bound="PolicyRunBase")
-
-
-@dataclass(frozen=True)
-class OwnTask:
-    """A task of the user's own.
-
-    Attributes:
-      path: `package.module:name` of a `TextTask`, or of a function that makes one.
-    """
-
-    path: str = ""
-
-
-TaskConfig = Addition | Counting | OwnTask | None
-"""A task with its settings; None where files are trained on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,7 @@ class PolicyRunBase:
     recipe: str = "policy"
     name: str = "run"
     seed: int = 0
-    task: TaskConfig = None
+    task: TaskConfig | None = None
     data: TextDataConfig = field(default_factory=TextDataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: PolicyConfig = field(default_factory=PolicyConfig)
@@ -184,28 +168,8 @@ def run_id(config: PolicyRunBase) -> str:
 
 
 def find_task(config: PolicyRunBase) -> TextTask | None:
-    """Return the task that a config names.
-
-    Raises:
-      UserError: a task of the user's own cannot be imported, or is none.
-    """
-    task: Any = config.task
-    if not isinstance(task, OwnTask):
-        return task
-    found: Any = resolve(task.path, "task.path")
-    if not hasattr(found, "example") and callable(found):
-        found = found()
-    missing = [
-        name
-        for name in ("name", "example", "size", "tokenizer", "verify", "verify_batch")
-        if not hasattr(found, name)
-    ]
-    if missing:
-        raise UserError(
-            f"task.path={task.path!r}: {type(found).__name__} is no task: it lacks "
-            f"{', '.join(missing)}"
-        )
-    return found
+    """Return the task that a config names, None where it trains on files."""
+    return None if config.task is None else make_task(config.task)
 
 
 def fit_vocabulary(config: C, tokenizer: Tokenizer) -> C:

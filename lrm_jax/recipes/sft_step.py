@@ -38,11 +38,13 @@ class TokenSums(NamedTuple):
       nats: of -log p(token).
       entropy: of the distributions, in nats.
       tokens: how many.
+      balance: load-balance loss of the experts, a mean; 0 without experts.
     """
 
     nats: Array  # []
     entropy: Array  # []
     tokens: Array  # []
+    balance: Array  # []
 
 
 def sum_tokens(
@@ -72,7 +74,8 @@ def sum_tokens(
         chunk=chunk,
     )
     count = jnp.sum(batch["loss_mask"]).astype(scores.logps.dtype)
-    return TokenSums(-jnp.sum(scores.logps), jnp.sum(scores.entropy), count)
+    balance = output.aux.get("load_balance", jnp.zeros_like(count))
+    return TokenSums(-jnp.sum(scores.logps), jnp.sum(scores.entropy), count, balance)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,13 @@ class SftStep:
                     "loss/lm": (sums.nats, sums.tokens),
                     "policy/entropy": (sums.entropy, sums.tokens),
                 }
-                return sums.nats / scale, metrics
+                total = sums.nats / scale
+                if self.policy.cfg.moe is not None:
+                    metrics["loss/balance"] = (sums.balance, jnp.ones_like(total))
+                    # Of each micro-batch by itself: it is no sum over tokens.
+                    coef = self.sft.balance_coef / self.grad_accum
+                    total = total + coef * sums.balance
+                return total, metrics
 
             grads, metrics = jax.grad(loss, has_aux=True)(params[name])
             return (grads, metrics), ()

@@ -10,7 +10,7 @@ import pytest
 from lrm_jax.data.jsonl_task import judge_text
 from lrm_jax.data.packed_rows import PackedRows
 from lrm_jax.data.tasks.addition import Addition
-from lrm_jax.data.text_source import TextDataConfig, TextSource, make_task, shuffled
+from lrm_jax.data.text_source import TextDataConfig, TextSource, shuffled, task_or_files
 from lrm_jax.data.tokenizer import ByteTokenizer, SymbolTokenizer
 from lrm_jax.types import UserError
 
@@ -29,12 +29,12 @@ def file(tmp_path):
 
 def from_file(file, tokenizer=None, **changes):
     cfg = TextDataConfig(path=str(file), **{"test_size": 8, **changes})
-    return TextSource(cfg, make_task(cfg, None), tokenizer or ByteTokenizer())
+    return TextSource(cfg, task_or_files(cfg, None), tokenizer or ByteTokenizer())
 
 
 def made_up(**changes):
     cfg, task = TextDataConfig(**{"test_size": 16, **changes}), Addition(1, 2)
-    return TextSource(cfg, make_task(cfg, task), task.tokenizer())
+    return TextSource(cfg, task_or_files(cfg, task), task.tokenizer())
 
 
 def test_every_epoch_is_a_new_order_of_all():
@@ -154,9 +154,9 @@ def test_what_cannot_be_encoded_is_named_by_its_line(file):
 
 def test_nothing_to_train_on(file):
     with pytest.raises(UserError, match="data.path is empty and there is no task"):
-        make_task(TextDataConfig(), None)
+        task_or_files(TextDataConfig(), None)
     with pytest.raises(UserError, match="data.path=.* and task 'addition': give one"):
-        make_task(TextDataConfig(path=str(file)), Addition())
+        task_or_files(TextDataConfig(path=str(file)), Addition())
     with pytest.raises(UserError, match="data.test_size=99: nothing of .* is left"):
         from_file(file, test_size=99)
     with pytest.raises(UserError, match="data.test_size=-1: expected 0 or more"):

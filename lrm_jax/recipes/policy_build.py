@@ -1,0 +1,270 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The parts that runs of a token policy share: text, model, placement, start."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lrm_jax import sharding
+from lrm_jax.config import from_dict
+from lrm_jax.data.text_source import TextSource, task_or_files
+from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
+from lrm_jax.models.policy import Policy, token_policy
+from lrm_jax.recipes.origins import has_begun, started_from
+from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
+from lrm_jax.recipes.policy_state import Updater, full_weights, trained_part
+from lrm_jax.training.loading import load_params, parse_source
+from lrm_jax.training.run_folder import read_config
+from lrm_jax.training.state import TrainState
+from lrm_jax.training.trees import named_leaves, nest
+from lrm_jax.types import Params, UserError
+
+C = TypeVar("C", bound=PolicyRunBase)
+
+FRESH = ("value_head",)
+"""Parts that a run may have and its source may lack, or the other way round."""
+
+
+def make_text(config: PolicyRunBase, *, needs: str = "completion") -> TextSource:
+    """Return task or files with the tokenizer.
+
+    Args:
+      config: fully resolved.
+      needs: what rows of files must have; see `read_jsonl`.
+    """
+    task = task_or_files(config.data, find_task(config), needs=needs)
+    return TextSource(config.data, task, tokenizer_of(config))
+
+
+def tokenizer_of(config: PolicyRunBase) -> Tokenizer:
+    """Return the tokenizer of a run."""
+    task = find_task(config)
+    return make_tokenizer(config.tokenizer, task.tokenizer() if task else None)
+
+
+def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
+    """Return where every leaf of a training state lives.
+
+    Whatever ends in the path of a weight (its average, its moments) lies as the
+    weight does; the rest is whole on every device.
+    """
+    known = {
+        tuple(_names(path)): axes
+        for path, axes in jax.tree_util.tree_leaves_with_path(
+            policy.axes, is_leaf=lambda x: isinstance(x, tuple)
+        )
+    }
+
+    def one(path: Any, leaf: Any) -> NamedSharding:
+        names = _names(path)
+        tails = (tuple(names[i:]) for i in range(len(names)))
+        axes = next((known[t] for t in tails if t in known), None)
+        if axes is None or len(axes) != leaf.ndim:
+            return NamedSharding(mesh, P())
+        return NamedSharding(mesh, sharding.partition_spec(axes, mesh, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(one, shapes)
+
+
+@dataclasses.dataclass
+class PolicyParts:
+    """What every run of a policy is made of; recipes add their step and batches.
+
+    Attributes:
+      config: fully resolved.
+      source: problems.
+      policy: the model's functions.
+      updater: from gradients to the next state.
+      mesh: where everything lives.
+    """
+
+    config: PolicyRunBase
+    source: TextSource
+    policy: Policy
+    updater: Updater
+    mesh: Mesh
+
+    def fingerprint(self) -> str:
+        """Return a hash of the training data."""
+        return self.source.fingerprint()
+
+    def abstract_state(self) -> Any:
+        """Return shapes, dtypes and shardings of the training state."""
+        shapes = jax.eval_shape(self.updater.init, jax.random.key(self.config.seed))
+        shardings = state_shardings(self.mesh, self.policy, shapes)
+        return jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            shardings,
+        )
+
+    def init_state(self, params: Params | None = None) -> TrainState:
+        """Return a fresh state on the mesh, from `params` where given."""
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
+        key = jax.random.key(self.config.seed)
+        # Run once: on a CPU, optimising it would cost more than running it.
+        on_cpu = jax.default_backend() == "cpu"
+        options = {"xla_backend_optimization_level": "0"} if on_cpu else None
+        place = partial(jax.jit, out_shardings=shardings, compiler_options=options)
+        if params is None:
+            return place(self.updater.init)(key)
+        return place(self.updater.init)(key, params)
+
+    def steps_from(self, step: int) -> int:
+        """Return how many steps the dispatch that begins at `step` takes."""
+        train = self.config.train
+        return max(1, min(train.steps_per_dispatch, train.total_steps - step))
+
+
+class LoadedPolicy(NamedTuple):
+    """A policy out of a run folder.
+
+    Attributes:
+      config: of the run.
+      weights: as the policy's functions take them: averaged ones where there are,
+        adapters merged.
+      step: of the checkpoint.
+      source_hash: sha256 that stands for it.
+    """
+
+    config: PolicyRunBase
+    weights: Params
+    step: int
+    source_hash: str
+
+
+def load_policy(run: str) -> LoadedPolicy:
+    """Load the policy of `RUN[@step]`, trained by any recipe or imported.
+
+    Raises:
+      UserError: no run of a policy, or no usable checkpoint.
+    """
+    folder, which = parse_source(run)
+    config = read_policy_config(folder)
+    loaded = load_params(folder, which)
+    params = loaded.params
+    if loaded.ema is not None:
+        params = {**params, trained_part(params): loaded.ema}
+    weights = full_weights(params)
+    shapes = jax.eval_shape(token_policy(config.model).init, jax.random.key(0))
+    weights = fit_params(weights, shapes, f"checkpoint of {run}")
+    return LoadedPolicy(config, weights, loaded.step, loaded.source_hash)
+
+
+def read_policy_config(folder: str) -> PolicyRunBase:
+    """Return the config of a policy's run folder.
+
+    Raises:
+      UserError: it is no run folder, or a run of something else.
+    """
+    from lrm_jax.recipes.registry import config_class
+
+    data = read_config(folder)
+    cls = config_class(data.get("recipe", "latent"), f"{folder}/config.json")
+    if not issubclass(cls, PolicyRunBase):
+        raise UserError(
+            f"{folder}: a run of recipe {data.get('recipe')!r}, not of a token policy"
+        )
+    return from_dict(cls, data)
+
+
+def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:
+    """Return the config with its source named, and with model and vocabulary filled in.
+
+    Args:
+      config: as asked for.
+      run_dir: run folder; one whose run has begun answers for its source.
+      init_from: `RUN[@step]`, as on the command line.
+
+    Raises:
+      UserError: the source is missing, or the tokenizer does not fit the model.
+    """
+    init_from = init_from or config.init_from
+    config = dataclasses.replace(config, init_from=init_from)
+    if config.inherit:
+        if not init_from:
+            raise UserError(
+                "inherit=true takes model and tokenizer from another run: name it with "
+                "--init-from"
+            )
+        begun = run_dir is not None and has_begun(run_dir)
+        source = read_policy_config(run_dir if begun else parse_source(init_from)[0])  # pyright: ignore[reportArgumentType]
+        model = dataclasses.replace(
+            source.model,
+            dtype=config.model.dtype,
+            param_dtype=config.model.param_dtype,
+            remat=config.model.remat,
+            value_head=config.model.value_head,
+        )
+        tokenizer = source.tokenizer
+        config = dataclasses.replace(config, model=model, tokenizer=tokenizer)
+    return fit_vocabulary(config, tokenizer_of(config))
+
+
+def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
+    """Return the config with its source's hash, and the parameters to start from.
+
+    Nothing is read where the run has begun already.
+
+    Raises:
+      UserError: the source's parameters do not fit the model; names the first.
+    """
+    if not config.init_from:
+        return config, None
+    known = started_from(run_dir, config.init_from)
+    if known is not None:
+        return dataclasses.replace(config, init_from_sha256=known), None
+    loaded = load_policy(config.init_from)
+    shapes = jax.eval_shape(token_policy(config.model).init, jax.random.key(0))
+    fresh = token_policy(config.model).init(jax.random.key(config.seed))
+    weights = fit_params(
+        loaded.weights, shapes, f"--init-from {config.init_from}", fresh=fresh
+    )
+    config = dataclasses.replace(config, init_from_sha256=loaded.source_hash)
+    return config, {"weights": weights}
+
+
+def fit_params(
+    params: Params, shapes: Params, where: str, *, fresh: Params | None = None
+) -> Params:
+    """Return parameters with the names, shapes and dtypes that are wanted.
+
+    Args:
+      params: what there is.
+      shapes: what is wanted.
+      where: they came from, for messages.
+      fresh: gives what `FRESH` allows to be missing.
+
+    Raises:
+      UserError: names the first parameter that does not fit.
+    """
+    there, wanted = named_leaves(params), named_leaves(shapes)
+    spare: Mapping[Any, Any] = {} if fresh is None else named_leaves(fresh)
+    fitted = {}
+    for name, leaf in wanted.items():
+        value = there.get(name)
+        if value is None and name[0] in FRESH and name in spare:
+            value = spare[name]
+        shown = "/".join(name)
+        if value is None:
+            raise UserError(f"{where}: has no {shown!r}, which model.* asks for")
+        if value.shape != leaf.shape:
+            raise UserError(
+                f"{where}: {shown!r} is {list(value.shape)} there and "
+                f"{list(leaf.shape)} by model.*"
+            )
+        fitted[name] = value.astype(leaf.dtype)
+    for name in there:
+        if name not in wanted and name[0] not in FRESH:
+            raise UserError(f"{where}: holds {'/'.join(name)!r}, unknown to model.*")
+    return nest(fitted)
+
+
+def _names(path: Any) -> list[str]:
+    return [str(getattr(e, "key", getattr(e, "name", e))) for e in path]

@@ -1,0 +1,117 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Held-out evaluation of a policy: nats per learned token, greedy accuracy."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lrm_jax import sharding
+from lrm_jax.data.packing import Tokens, collate
+from lrm_jax.data.tasks.base import Example
+from lrm_jax.data.text_source import TextSource
+from lrm_jax.models.policy import Policy
+from lrm_jax.recipes.policy_config import LOSS
+from lrm_jax.recipes.sft_step import TokenSums, sum_tokens
+from lrm_jax.types import Params, UserError
+
+
+class HeldOutLoss:
+    """Nats per learned token of held-out examples; compiles once.
+
+    Attributes:
+      dropped: examples too long for a row, which are left out.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        source: TextSource,
+        mesh: Mesh,
+        *,
+        size: int,
+        batch_size: int,
+        seq_len: int,
+        chunk: int,
+    ) -> None:
+        """Encode the examples.
+
+        Args:
+          policy: the model's functions.
+          source: of the examples.
+          mesh: where batches go.
+          size: examples to use; 0 for all.
+          batch_size: examples at a time.
+          seq_len: tokens of a row.
+          chunk: columns of the vocabulary at a time.
+
+        Raises:
+          UserError: an example does not fit a row, or none does.
+        """
+        self._mesh, self._batch_size, self._seq_len = mesh, batch_size, seq_len
+        self._pad_id = source.tokenizer.pad_id
+        found = [source.tokens(e) for e in source.test[: size or None]]
+        self._tokens: list[Tokens] = [t for t in found if len(t.ids) <= seq_len]
+        self.dropped = len(found) - len(self._tokens)
+        if self.dropped and source.cfg.too_long == "refuse":
+            raise UserError(
+                f"{self.dropped} held-out examples have more than sft.seq_len="
+                f"{seq_len} tokens; raise it, or set data.too_long=drop"
+            )
+        if not self._tokens:
+            raise UserError(
+                f"data.test_size={source.cfg.test_size}: no held-out example to "
+                "evaluate on"
+            )
+
+        def sums(weights: Params, batch: Any) -> TokenSums:
+            return sum_tokens(policy, {"weights": weights}, batch, chunk=chunk)
+
+        self._sums = jax.jit(sums)
+
+    def __call__(self, weights: Params) -> dict[str, float]:
+        """Return `{eval/loss}`."""
+        nats = tokens = 0.0
+        for rows in batches_of(self._tokens, self._batch_size):
+            batch = collate([[t] for t in rows], self._seq_len, self._pad_id)
+            # A short last batch is filled with rows that have nothing to learn.
+            batch = {name: fill_rows(x, self._batch_size) for name, x in batch.items()}
+            placed = sharding.put(batch, sharding.batch_shardings(self._mesh, batch))
+            sums = self._sums(weights, placed)
+            nats, tokens = nats + float(sums.nats), tokens + float(sums.tokens)
+        return {LOSS: nats / tokens}
+
+
+def batches_of(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Return the items in parts of `size`, the last one shorter."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def fill_rows(array: np.ndarray, count: int) -> np.ndarray:
+    """Return an array of `count` rows, zeros behind those given."""
+    missing = count - len(array)
+    return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+
+
+Decode = Callable[[Params, list[list[int]]], list[str]]
+"""Weights and prompts as ids to the texts of greedy completions."""
+
+
+def greedy_accuracy(
+    decode: Decode, source: TextSource, weights: Params, examples: list[Example]
+) -> dict[str, float]:
+    """Judge the most likely completion of every example.
+
+    Returns:
+      Strict and lenient accuracy.
+    """
+    prompts = [source.encode(example.prompt) for example in examples]
+    verdicts = source.task.verify_batch(decode(weights, prompts), examples)
+    count = len(verdicts)
+    return {
+        "eval/greedy_accuracy": sum(v.strict for v in verdicts) / count,
+        "eval/greedy_lenient": sum(v.lenient for v in verdicts) / count,
+    }
