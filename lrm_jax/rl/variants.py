@@ -254,7 +254,7 @@ def em_pg(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
 
 def kimi(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
-    """Kimi k1.5 (arXiv 2501.12599 section 2.3.2): mirror descent with the mean for log Z.
+    """Kimi k1.5 (arXiv 2501.12599 section 2.3.2): mirror descent, mean for log Z.
 
     tau is not published: .1. The optimiser state is not reset between iterations.
     """
