@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from lrm_jax.reasoning.budget import ThinkingBudget
     from lrm_jax.reasoning.halting import HaltingConfig
     from lrm_jax.reasoning.latent import LatentReasoner
-    from lrm_jax.recipes.latent import train
-    from lrm_jax.recipes.run import Run, load
+    from lrm_jax.recipes.registry import load, train
+    from lrm_jax.recipes.run import Run
     from lrm_jax.recipes.run_config import RunConfig
     from lrm_jax.types import Reasoner, UserError
 
@@ -42,11 +42,11 @@ _PUBLIC = {
     "evaluate": "lrm_jax.evaluation.harness",
     "grid": "lrm_jax.config",
     "latent_core": "lrm_jax.models.latent",
-    "load": "lrm_jax.recipes.run",
+    "load": "lrm_jax.recipes.registry",
     "make_source": "lrm_jax.data.pipeline",
     "preset": "lrm_jax.presets",
     "seeds": "lrm_jax.config",
-    "train": "lrm_jax.recipes.latent",
+    "train": "lrm_jax.recipes.registry",
     "write_report": "lrm_jax.evaluation.report",
     "zip_": "lrm_jax.config",
 }

@@ -16,7 +16,8 @@ from lrm_jax import presets
 from lrm_jax.config import checked, flatten, from_json, replace, to_json
 from lrm_jax.models.latent import LatentCore
 from lrm_jax.recipes import run_config
-from lrm_jax.recipes.run_config import RunConfig, validate
+from lrm_jax.recipes.registry import recipe_of
+from lrm_jax.recipes.run_config import validate
 from lrm_jax.types import UserError
 
 GOLDEN = Path(__file__).parent / "golden" / "configs"
@@ -124,7 +125,8 @@ def test_golden(name):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert file.read_text() == text, "see this file's head for how to regenerate"
-    assert from_json(RunConfig, file.read_text()) == presets.get(name)
+    cls = recipe_of(presets.get(name)).config
+    assert from_json(cls, file.read_text()) == presets.get(name)
 
 
 def test_no_golden_without_its_preset():
@@ -136,7 +138,7 @@ def test_every_preset_is_valid_typed_and_named_after_itself(name):
     config = presets.get(name)
     assert config.name == name
     assert checked(config) == config
-    validate(config, n_devices=1)
+    recipe_of(config).validate(config, n_devices=1)
     assert inspect.signature(presets.PRESETS[name]).parameters == {}
     assert presets.summaries()[name].endswith((".", ")."))
 
@@ -170,11 +172,17 @@ def test_get(tmp_path, monkeypatch):
         "wrong = 3\n"
     )
     (tmp_path / "config.json").write_text(to_json(presets.sudoku6_small()))
+    (tmp_path / "sft.json").write_text(to_json(presets.sft_addition_tiny()))
+    (tmp_path / "bad.json").write_text('{"recipe": "sfd"}')
+    (tmp_path / "list.json").write_text("[1]")
     assert presets.get("mine_presets:small") == presets.sudoku4_tiny()
     assert presets.get("config.json") == presets.sudoku6_small()
+    assert presets.get("sft.json") == presets.sft_addition_tiny()
     for name, message in [
         ("hrm_sodoku", "unknown preset 'hrm_sodoku'; did you mean 'hrm_sudoku'"),
-        ("mine_presets:wrong", "expected a RunConfig, got int"),
+        ("mine_presets:wrong", "expected a run's config .*, got int"),
+        ("bad.json", "bad.json: recipe='sfd': expected one of .*did you mean 'sft'"),
+        ("list.json", "list.json: expected an object of settings"),
         ("mine_presets:smal", "did you mean 'small'"),
         ("none.json", "no such file"),
     ]:

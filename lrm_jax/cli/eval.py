@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
-    from lrm_jax.recipes.run import load
+    from lrm_jax.recipes.registry import load
     from lrm_jax.types import UserError
 
     for name in ("cap", "lanes"):

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax import presets
     from lrm_jax.config import apply_overrides, to_dict, to_json
-    from lrm_jax.recipes.run_config import run_id, validate
+    from lrm_jax.recipes.registry import recipe_of
 
     if args.name is None:
         found = presets.summaries()
@@ -35,6 +35,13 @@ def run(args: argparse.Namespace) -> Outcome:
             {"presets": listed}, table(["preset", "what"], list(found.items()))
         )
     config = apply_overrides(presets.get(args.name), args.overrides)
-    validate(config)
-    data = {"name": args.name, "run_id": run_id(config), "config": to_dict(config)}
+    recipe = recipe_of(config)
+    if not getattr(config, "inherit", False):  # a source would have to be named
+        config = recipe.resolve(config, None, None)
+    recipe.validate(config)
+    data = {
+        "name": args.name,
+        "run_id": recipe.run_id(config),
+        "config": to_dict(config),
+    }
     return Outcome(data, to_json(config))

@@ -49,17 +49,18 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax import presets
     from lrm_jax.config import apply_overrides, replace
-    from lrm_jax.recipes import latent
-    from lrm_jax.recipes.run_config import run_id
+    from lrm_jax.recipes.registry import recipe_of
 
     if args.profile is not None and args.profile < 1:
         raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})
-    data = latent.train(
+    recipe = recipe_of(config)
+    config = recipe.resolve(config, args.run_dir, args.init_from)
+    data = recipe.train(
         config,
-        args.run_dir or f"runs/{run_id(config)}",
+        args.run_dir or f"runs/{recipe.run_id(config)}",
         init_from=args.init_from,
         dry_run=args.dry_run,
         profile_steps=args.profile,

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named run configs as functions: the published recipes, and small ones for CPU.
 
-A preset takes no argument and returns a `RunConfig`; the first line of its
-docstring is what `lrm presets` shows. Your own: `package.module:name`.
+A preset takes no argument and returns the config of a run, of any recipe; the first
+line of its docstring is what `lrm presets` shows. Your own: `package.module:name`.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lrm_jax.config import from_json, resolve
+from lrm_jax.config import resolve
 from lrm_jax.config.tree import suggest
+from lrm_jax.presets.policy import sft_addition_tiny, sft_jsonl
 from lrm_jax.presets.published import (
     hrm_arc,
     hrm_maze,
@@ -26,10 +28,13 @@ from lrm_jax.presets.small import (
     sudoku4_tiny,
     sudoku6_small,
 )
+from lrm_jax.recipes.policy_config import PolicyRunBase
+from lrm_jax.recipes.registry import read_config_of
 from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.types import UserError
 
-Preset = Callable[[], RunConfig]
+AnyConfig = RunConfig | PolicyRunBase
+Preset = Callable[[], AnyConfig]
 
 PRESETS: dict[str, Preset] = {
     preset.__name__: preset
@@ -45,11 +50,13 @@ PRESETS: dict[str, Preset] = {
         sudoku6_small,
         maze10_small,
         quickstart_latent,
+        sft_addition_tiny,
+        sft_jsonl,
     )
 }
 
 
-def get(name: str) -> RunConfig:
+def get(name: str) -> AnyConfig:
     """Return a preset's config.
 
     Args:
@@ -65,7 +72,7 @@ def get(name: str) -> RunConfig:
         file = Path(name)
         if not file.is_file():
             raise UserError(f"preset {name!r}: no such file")
-        return from_json(RunConfig, file.read_text(), name)
+        return _from_file(file)
     if ":" not in name:
         hint = suggest(name, list(PRESETS))
         raise UserError(
@@ -74,11 +81,22 @@ def get(name: str) -> RunConfig:
         )
     made = resolve(name, "preset")
     config = made() if callable(made) else made
-    if not isinstance(config, RunConfig):
+    if not isinstance(config, RunConfig | PolicyRunBase):
         raise UserError(
-            f"preset {name!r}: expected a RunConfig, got {type(config).__name__}"
+            f"preset {name!r}: expected a run's config (RunConfig, SftRunConfig, ...), "
+            f"got {type(config).__name__}"
         )
     return config
+
+
+def _from_file(file: Path) -> AnyConfig:
+    try:
+        data = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{file}: expected an object of settings")
+    return read_config_of(data, str(file))
 
 
 def summaries() -> dict[str, str]:

@@ -82,6 +82,22 @@ def read_config_of(data: dict[str, Any], where: str) -> Any:
     return from_dict(config_class(data.get("recipe", "latent"), where), data)
 
 
+def train(config: Any, run_dir: str, **options: Any) -> dict[str, Any]:
+    """Train, or go on training, the run in `run_dir`, by the config's recipe.
+
+    Args:
+      config: of any recipe.
+      run_dir: run folder; one that holds this run is resumed exactly.
+      **options: `init_from`, `dry_run`, `profile_steps`, `progress`; see the
+        recipe's own `train`.
+
+    Returns:
+      {run_dir, step, metrics, resumed_from, reason, message, best, recompiles,
+      time_s}; for a dry run {config, params, batch, data}.
+    """
+    return recipe_of(config).train(config, run_dir, **options)
+
+
 def load(run: str) -> Any:
     """Open a run folder, trained or imported, latent or token.
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the rows of a table: skips finished ones, resumes partial ones, prints it.
 
-A table is a file with `rows(scale) -> {name: RunConfig}`, and may have `METRICS`
+A table is a file with `rows(scale) -> {name: config}`, and may have `METRICS`
 (names in metrics.jsonl) and `EXPECTED` (a JSON file of published figures).
 """
 
@@ -21,14 +21,15 @@ from jax.experimental.compilation_cache import compilation_cache
 from lrm_jax.config import apply_overrides, config_hash, replace
 from lrm_jax.config.tree import suggest
 from lrm_jax.evaluation.metrics import mean_and_se
-from lrm_jax.recipes.run_config import RunConfig, run_id, validate
+from lrm_jax.recipes import registry
+from lrm_jax.recipes.registry import recipe_of
 from lrm_jax.training.files import Path, PathLike, as_path, write_atomic
 from lrm_jax.types import UserError
 
-Rows = dict[str, RunConfig]
+Rows = dict[str, Any]
 State = Literal["new", "partial", "finished", "failed"]
-TrainFn = Callable[[RunConfig, str], Mapping[str, Any]]
-"""Trains or resumes a config in a folder; what `recipes.latent.train` returns."""
+TrainFn = Callable[[Any, str], Mapping[str, Any]]
+"""Trains or resumes a config in a folder; what `registry.train` returns."""
 MARKER = "report/finished.json"
 METRICS = ("eval/exact_accuracy",)
 _SIGNALS = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
@@ -76,7 +77,7 @@ def load_table(path: str) -> Table:
     return Table(file.stem, module.rows, metrics, expected)
 
 
-def with_seeds(rows: Mapping[str, RunConfig], count: int) -> Rows:
+def with_seeds(rows: Mapping[str, Any], count: int) -> Rows:
     """Return each row once a seed, as `name,seed=N`."""
     return {
         f"{name},seed={seed}": replace(config, {"seed": seed})
@@ -104,7 +105,7 @@ def run_table(
       only: names or patterns of rows; empty for all.
       overrides: `key.path=value`, applied to every row.
       dry_run: look only.
-      train: trains one config in a folder; the latent recipe unless given.
+      train: trains one config in a folder; its own recipe unless given.
 
     Returns:
       `{name, scale, rows: [{row, ...}], table, path}`.
@@ -112,7 +113,7 @@ def run_table(
     chosen = select(table.rows(scale), only)
     rows = {name: apply_overrides(cfg, overrides) for name, cfg in chosen.items()}
     for config in rows.values():
-        validate(config)
+        recipe_of(config).validate(config)
     if dry_run:
         results = {name: inspect(config, root) for name, config in rows.items()}
         text = _dry_text(rows, results)
@@ -144,7 +145,7 @@ def select(rows: Rows, only: Sequence[str]) -> Rows:
 
 
 def run_all(
-    rows: Mapping[str, RunConfig],
+    rows: Mapping[str, Any],
     root: PathLike,
     *,
     train: TrainFn | None = None,
@@ -159,7 +160,7 @@ def run_all(
     Raises:
       KeyboardInterrupt: a run was interrupted; its state is saved.
     """
-    train = train or _train_latent
+    train = train or registry.train
     as_path(root).mkdir(parents=True, exist_ok=True)
     results = {}
     with shared_programs(root):
@@ -195,9 +196,9 @@ def shared_programs(root: PathLike) -> Iterator[None]:
         compilation_cache.reset_cache()
 
 
-def inspect(config: RunConfig, root: PathLike) -> RowResult:
+def inspect(config: Any, root: PathLike) -> RowResult:
     """Return how far a row's run is, from its folder alone."""
-    name = run_id(config)
+    name = recipe_of(config).run_id(config)
     folder = as_path(root) / name
     metrics = last_metrics(folder)
     state: State = "partial" if (folder / "config.json").exists() else "new"
@@ -218,7 +219,7 @@ def last_metrics(run_dir: Path) -> dict[str, float]:
 
 
 def markdown(
-    rows: Mapping[str, RunConfig],
+    rows: Mapping[str, Any],
     results: Mapping[str, RowResult],
     metrics: Sequence[str],
     expected: Mapping[str, Mapping[str, float]],
@@ -263,7 +264,7 @@ def _table_line(
     return cells
 
 
-def _run_row(config: RunConfig, found: RowResult, train: TrainFn) -> RowResult:
+def _run_row(config: Any, found: RowResult, train: TrainFn) -> RowResult:
     folder = as_path(found.run_dir)
     try:
         outcome = train(config, found.run_dir)
@@ -279,12 +280,6 @@ def _run_row(config: RunConfig, found: RowResult, train: TrainFn) -> RowResult:
     marker.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(marker, json.dumps({"step": int(outcome["step"])}) + "\n")
     return found._replace(state="finished", metrics=last_metrics(folder))
-
-
-def _train_latent(config: RunConfig, run_dir: str) -> Mapping[str, Any]:
-    from lrm_jax.recipes import latent
-
-    return latent.train(config, run_dir)
 
 
 def _dry_text(rows: Rows, results: Mapping[str, RowResult]) -> str:

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax import sharding
-from lrm_jax.recipes.latent_build import build
-from lrm_jax.recipes.run_config import RunConfig
+from lrm_jax.recipes.registry import recipe_of
 from lrm_jax.tooling.flops import jaxpr_flops
 from lrm_jax.types import UserError
 
@@ -31,11 +30,11 @@ _MATMUL_SIZE = {"cpu": 2048}
 _MATMUL_SIZE_ELSEWHERE = 8192
 
 
-def bench(config: RunConfig, *, steps: int = 10) -> dict[str, Any]:
+def bench(config: Any, *, steps: int = 10) -> dict[str, Any]:
     """Time training steps.
 
     Args:
-      config: fully resolved.
+      config: of any recipe.
       steps: dispatches to time, after two to warm up.
 
     Returns:
@@ -47,7 +46,11 @@ def bench(config: RunConfig, *, steps: int = 10) -> dict[str, Any]:
     """
     if steps < 1:
         raise UserError(f"--steps {steps}: expected 1 or more")
-    run = build(config)
+    recipe = recipe_of(config)
+    if recipe.build is None:
+        raise UserError(f"recipe {config.recipe!r}: there is no training step to time")
+    config = recipe.resolve(config, None, None)
+    run = recipe.build(config)
     count = config.train.steps_per_dispatch
     with sharding.use_mesh(run.mesh):
         rate = matmul_rate(config.model.dtype)
