@@ -23,6 +23,7 @@ from lrm_jax.training.run_folder import RunFolder
 from lrm_jax.training.state import TrainState
 from lrm_jax.training.train_config import TrainConfig
 from lrm_jax.training.trees import all_finite
+from lrm_jax.training.watch import Watch
 from lrm_jax.types import UserError
 
 StepFn = Callable[[TrainState, Any], tuple[TrainState, metrics_lib.StepMetrics]]
@@ -87,13 +88,14 @@ def run(
     extra: Mapping[str, Any] | None = None,
     progress: Style = "auto",
     profile_steps: int = 0,
+    watch: Watch | None = None,
 ) -> LoopResult:
     """Train until done, mastered, out of time, stopped or broken.
 
     Args:
-      step_fn: jitted; takes `cfg.steps_per_dispatch` steps (the last dispatch: what
-        is left of the total, as its batch says), may donate the state;
-        metrics are summed over its steps.
+      step_fn: jitted, or host code around jitted parts; takes `steps_per_dispatch`
+        steps (the last dispatch: what is left of the total); metrics are summed over
+        them. May donate the state; a `UserError` before that has the state saved.
       state: to begin with, fresh or restored.
       next_batch: batch for the dispatch that begins at a step; a function of the
         step alone. Called while the device works.
@@ -106,6 +108,7 @@ def run(
       extra: JSON values to keep in every checkpoint.
       progress: bar, plain lines, nothing, or by the terminal.
       profile_steps: profile so many steps after the first into `profile/`.
+      watch: reads the log while it grows; what it says goes to progress and log.
     """
     loop = _Loop(
         cfg=cfg,
@@ -117,6 +120,7 @@ def run(
         extra=dict(extra or {}),
         progress=progress,
         step=int(state.step),
+        watch=watch,
     )
     with StopRequests() as requests:
         try:
@@ -148,6 +152,7 @@ class _Loop:
         extra: dict[str, Any],
         progress: Style,
         step: int,
+        watch: Watch | None,
     ) -> None:
         self.cfg = cfg
         self.folder = folder
@@ -170,6 +175,10 @@ class _Loop:
         self.progress = make_progress(
             progress, name=folder.path.name, start=step, total=cfg.total_steps
         )
+        self.watch = watch
+        if watch is not None:  # what it says of old records was said then
+            for record in folder.records():
+                watch.see(record)
 
     def run(
         self,
@@ -190,7 +199,11 @@ class _Loop:
                 batch = next_batch(self.step)
             while self.step < total:
                 profile.before(self.step)
-                (state, metrics), compiled = call(state, batch)
+                try:
+                    (state, metrics), compiled = call(state, batch)
+                except UserError:
+                    self.keep(state)
+                    raise
                 short = total - self.step < k  # the last one, a program of its own
                 if compiled and self.step > first and not short:
                     self.note_recompile()
@@ -257,11 +270,15 @@ class _Loop:
     def record(self, step: int, values: Mapping[str, Any]) -> None:
         """Write a record, show it, and see whether the task is mastered."""
         values = {k: metrics_lib.finite_or_none(v) for k, v in values.items()}
-        time_s = round(self.time_s(), 3)
-        self.folder.log({"step": step, "time_s": time_s, **values})
+        record = {"step": step, "time_s": round(self.time_s(), 3), **values}
+        self.folder.log(record)
         self.last.update(values)
         self.progress.show(step, values)
         self.mastery.measured(step, values, late=step != self.evaluated_step)
+        for notice in self.watch.see(record) if self.watch is not None else ():
+            said = {"alarm": notice.name, "message": notice.text}
+            self.folder.log({"step": step, "time_s": record["time_s"], **said})
+            self.progress.say(f"step {step}: {notice.text}")
 
     def evaluate_and_save_if_due(self, state: TrainState) -> None:
         """Evaluate and save, after the metrics up to here are known to be sound."""
@@ -284,8 +301,7 @@ class _Loop:
         try:
             values = {k: float(v) for k, v in self.evaluate(state).items()}
         except UserError:
-            self.save(state)  # what was trained is not lost with it
-            self.checkpointer.wait()
+            self.keep(state)
             raise
         self.evaluated_step = self.step
         self.record(self.step, values)
@@ -297,6 +313,12 @@ class _Loop:
             return False
         self.best = {"step": self.step, "value": value}
         return True
+
+    def keep(self, state: TrainState) -> None:
+        """Save before an error ends the run: what was trained is not lost with it."""
+        self.read_pending()
+        self.save(state)
+        self.checkpointer.wait()
 
     def save(self, state: TrainState) -> None:
         """Start a checkpoint of a sound state."""

@@ -89,7 +89,7 @@ def json_line(record: Mapping[str, Any]) -> str:
     return json.dumps(clean, allow_nan=False) + "\n"
 
 
-def kept_lines(text: str, step: int) -> str:
+def kept_lines(text: str, step: float) -> str:
     """Return the lines of `metrics.jsonl` up to `step`, without torn ones."""
     kept = []
     for line in text.splitlines():

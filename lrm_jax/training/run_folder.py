@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import platform
 import socket
@@ -28,8 +29,8 @@ from lrm_jax.training.metrics import json_line, kept_lines
 from lrm_jax.types import UserError
 
 CONFIG, ENV, METRICS, LOCK = "config.json", "env.json", "metrics.jsonl", ".lock"
-
-_OURS = {CONFIG, ENV, METRICS, LOCK, "checkpoints", "report", "profile"}
+SAMPLES = "samples.jsonl"
+_OURS = {CONFIG, ENV, METRICS, SAMPLES, LOCK, "checkpoints", "report", "profile"}
 _SHOWN_DIFFERENCES = 6
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
@@ -63,6 +64,15 @@ class RunFolder:
         """Append one record to `metrics.jsonl`; NaN and infinity become null."""
         with files.user_errors(f"metrics of {self.path} cannot be written"):
             files.append_line(self.path / METRICS, json_line(record))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what `metrics.jsonl` holds, without torn lines."""
+        path = self.path / METRICS
+        with files.user_errors(f"metrics of {self.path} cannot be read"):
+            if not path.exists():
+                return []
+            text = path.read_bytes().decode("utf-8", errors="replace")
+        return [json.loads(line) for line in kept_lines(text, math.inf).splitlines()]
 
     def rewind(self, step: int) -> None:
         """Cut `metrics.jsonl` back to `step`: drop later and torn records."""

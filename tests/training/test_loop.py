@@ -17,6 +17,7 @@ from lrm_jax.training import loop
 from lrm_jax.training.checkpoint import CheckpointConfig, Checkpointer
 from lrm_jax.training.run_folder import open_run
 from lrm_jax.training.state import make_state
+from lrm_jax.training.watch import Notice
 from lrm_jax.types import UserError
 
 NEVER = CheckpointConfig(every_steps=0, every_s=0)
@@ -430,3 +431,50 @@ def test_bar_shows_on_standard_error(tmp_path, capsys, monkeypatch):
 def test_bad_config_is_refused_by_name(values, words):
     with pytest.raises(UserError, match=words):
         loop.TrainConfig(**values)
+
+
+class TellsOfStepSix:
+    """Says one thing, of the record of step 6."""
+
+    def __init__(self):
+        self.seen = []
+
+    def see(self, record):
+        self.seen.append(record["step"])
+        return [Notice("six", "it is six")] if record["step"] == 6 else []
+
+
+def test_a_watch_reads_the_log_and_is_heard_once_over_a_restart(tmp_path, capsys):
+    cfg = loop.TrainConfig(total_steps=8, log_every=2)
+    watch = TellsOfStepSix()
+    go(tmp_path, cfg=cfg, watch=watch, progress="plain")
+    assert watch.seen == [2, 4, 6, 8]
+    said = [r for r in records(tmp_path) if "alarm" in r]
+    assert [(r["step"], r["alarm"], r["message"]) for r in said] == [
+        (6, "six", "it is six")
+    ]
+    assert capsys.readouterr().err.count("it is six") == 1
+    longer = loop.TrainConfig(total_steps=10, log_every=2)
+    again = TellsOfStepSix()
+    go(tmp_path, cfg=longer, watch=again, progress="plain")
+    assert again.seen == [2, 4, 6, 6, 8, 10]  # the notice is a record too
+    assert capsys.readouterr().err.count("it is six") == 0
+    assert sum("alarm" in r for r in records(tmp_path)) == 1
+
+
+def test_a_step_that_refuses_leaves_the_state_saved(tmp_path):
+    class Refusing:
+        """Host code that fails before it donates anything."""
+
+        lower = None  # `go` is not to compile it
+
+        def __call__(self, state, batch):
+            if int(state.step) == 3:
+                raise UserError("reward function: no")
+            return toy_step(state, batch)
+
+    with pytest.raises(UserError, match="reward function"):
+        go(tmp_path, cfg=loop.TrainConfig(total_steps=9), step=Refusing())
+    assert steps_saved(tmp_path) == [3]
+    result = go(tmp_path, cfg=loop.TrainConfig(total_steps=9))
+    np.testing.assert_array_equal(result.state.params["total"], sum(range(9)))
