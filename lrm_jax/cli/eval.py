@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes.registry import load
+    from lrm_jax.recipes.token_run import TokenRun
     from lrm_jax.types import UserError
 
     for name in ("cap", "lanes"):
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> Outcome:
         if value is not None and value < (1 if name == "cap" else 0):
             raise UserError(f"--{name} {value}: expected 1 or more")
     trained = load(args.run)
+    if isinstance(trained, TokenRun):
+        return _eval_policy(trained, args)
     how: dict[str, Any] = {"cap": args.cap, "halting": args.halting}
     if args.compact:
         found = [
@@ -78,4 +81,19 @@ def run(args: argparse.Namespace) -> Outcome:
     ]
     header = ["budget", "exact accuracy", "ci95 low", "ci95 high", "mean steps"]
     title = f"{data['n']} puzzles, checkpoint of step {data['step']}"
+    return Outcome(data, f"{title}\n{table(header, rows)}")
+
+
+def _eval_policy(trained: Any, args: argparse.Namespace) -> Outcome:
+    """Measure a token policy: greedy accuracy, budgets in tokens of thought."""
+    from lrm_jax.types import UserError
+
+    for name in ("halting", "compact", "lanes"):
+        if getattr(args, name):
+            raise UserError(f"--{name}: for latent reasoners; {args.run} is a policy")
+    data = trained.evaluate(args.data, budgets=args.budget, cap=args.cap)
+    columns = ("exact_accuracy", "lenient_accuracy", "mean_steps", "mean_tokens")
+    rows = [[r["budget"], *(r[c] for c in columns)] for r in data["results"]]
+    header = ["budget", "exact accuracy", "lenient", "mean thought", "mean tokens"]
+    title = f"{data['n']} prompts, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")

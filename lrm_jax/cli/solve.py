@@ -27,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.evaluation.terminal import draw_thinking
-    from lrm_jax.recipes.run import load
+    from lrm_jax.recipes.registry import load
+    from lrm_jax.recipes.run import Run
+    from lrm_jax.types import UserError
 
-    solution = load(args.run).solve(args.puzzle, budget=args.budget)
+    trained = load(args.run)
+    if not isinstance(trained, Run):
+        raise UserError(f"{args.run}: a token policy solves no puzzles; see lrm sample")
+    solution = trained.solve(args.puzzle, budget=args.budget)
     width = shutil.get_terminal_size().columns
     drawn = draw_thinking(solution.trace, solution.view, color=args.color, width=width)
     verdict = {True: "valid, ", False: "not valid, ", None: ""}[solution.valid]

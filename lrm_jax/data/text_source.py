@@ -22,6 +22,8 @@ from lrm_jax.data.jsonl_task import JsonlFiles, JsonlTask
 from lrm_jax.data.packing import Tokens
 from lrm_jax.data.tasks.base import Example, Split, TextTask, distinct_examples
 from lrm_jax.data.tokenizer import Tokenizer
+from lrm_jax.data.verify.tags import open_thought
+from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.types import UserError
 
 EXAMPLES = 32
@@ -182,6 +184,14 @@ class TextSource:
         if isinstance(self.task, JsonlTask):
             return self.task.where(index, split)
         return f"task {self.task.name}, {split} example {index}"
+
+    def judge(self, completions: list[str], examples: list[Example]) -> list[Verdict]:
+        """Judge completions; a thought that the prompt opens belongs to them."""
+        whole = [
+            open_thought(self.encode.text(example.prompt)) + text
+            for text, example in zip(completions, examples, strict=True)
+        ]
+        return self.task.verify_batch(whole, examples)
 
     def fingerprint(self) -> str:
         """Return a hash of what is trained on: equal for equal data."""

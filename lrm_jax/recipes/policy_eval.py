@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Held-out evaluation of a policy: nats per learned token, greedy accuracy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,11 +11,11 @@ from jax.sharding import Mesh
 
 from lrm_jax import sharding
 from lrm_jax.data.packing import Tokens, collate
-from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource
 from lrm_jax.models.policy import Policy
-from lrm_jax.recipes.policy_config import LOSS
+from lrm_jax.recipes.policy_config import GREEDY, LOSS, PolicyEvalConfig
 from lrm_jax.recipes.sft_step import TokenSums, sum_tokens
+from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.types import Params, UserError
 
 
@@ -96,22 +96,47 @@ def fill_rows(array: np.ndarray, count: int) -> np.ndarray:
     return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
 
 
-Decode = Callable[[Params, list[list[int]]], list[str]]
-"""Weights and prompts as ids to the texts of greedy completions."""
+class GreedyAccuracy:
+    """Strict and lenient accuracy of the most likely completions; compiles once."""
 
+    def __init__(
+        self, sampler: Sampler, source: TextSource, cfg: PolicyEvalConfig
+    ) -> None:
+        """Encode the prompts.
 
-def greedy_accuracy(
-    decode: Decode, source: TextSource, weights: Params, examples: list[Example]
-) -> dict[str, float]:
-    """Judge the most likely completion of every example.
+        Raises:
+          UserError: a prompt leaves no room for its completion.
+        """
+        self._sampler, self._source, self._cfg = sampler, source, cfg
+        self._examples = source.test[: cfg.size or None]
+        self._prompts = [source.encode(e.prompt) for e in self._examples]
+        self._width = max(map(len, self._prompts), default=0)
+        room = sampler.policy.cfg.max_seq_len - cfg.max_new_tokens
+        if self._width > room:
+            raise UserError(
+                f"eval.max_new_tokens={cfg.max_new_tokens}: a held-out prompt has "
+                f"{self._width} tokens, and model.max_seq_len="
+                f"{sampler.policy.cfg.max_seq_len} leaves {max(room, 0)} for it"
+            )
 
-    Returns:
-      Strict and lenient accuracy.
-    """
-    prompts = [source.encode(example.prompt) for example in examples]
-    verdicts = source.task.verify_batch(decode(weights, prompts), examples)
-    count = len(verdicts)
-    return {
-        "eval/greedy_accuracy": sum(v.strict for v in verdicts) / count,
-        "eval/greedy_lenient": sum(v.lenient for v in verdicts) / count,
-    }
+    def __call__(self, weights: Params) -> dict[str, float]:
+        """Return `{eval/greedy_accuracy, eval/greedy_lenient, eval/greedy_length}`."""
+        texts, tokens = [], 0
+        for part in batches_of(self._prompts, self._cfg.batch_size):
+            found = self._sampler(
+                weights,
+                part,
+                jax.random.key(0),
+                max_new=self._cfg.max_new_tokens,
+                rows=self._cfg.batch_size,
+                width=self._width,
+            )
+            texts += self._sampler.texts(found)
+            tokens += int(np.sum(found.length))
+        verdicts = self._source.judge(texts, self._examples)
+        count = len(verdicts)
+        return {
+            GREEDY: sum(v.strict for v in verdicts) / count,
+            "eval/greedy_lenient": sum(v.lenient for v in verdicts) / count,
+            "eval/greedy_length": tokens / count,
+        }

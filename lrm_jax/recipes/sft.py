@@ -23,11 +23,13 @@ from lrm_jax.recipes.policy_build import (
     start_from,
 )
 from lrm_jax.recipes.policy_config import not_identity, run_id
-from lrm_jax.recipes.policy_eval import HeldOutLoss
+from lrm_jax.recipes.policy_eval import GreedyAccuracy, HeldOutLoss
 from lrm_jax.recipes.policy_state import Updater, eval_params, full_weights
 from lrm_jax.recipes.registry import Recipe
 from lrm_jax.recipes.sft_config import SftRunConfig, validate
 from lrm_jax.recipes.sft_step import SftStep
+from lrm_jax.recipes.token_run import open_run
+from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.training import loop
 from lrm_jax.training.progress import Style, check_style
 from lrm_jax.training.run_folder import check_run
@@ -81,8 +83,14 @@ class SftRun(PolicyParts):
             chunk=self.config.sft.chunk,
         )
 
+        greedy = None
+        if cfg.greedy:
+            sampler = Sampler(self.policy, self.source.tokenizer, self.mesh)
+            greedy = GreedyAccuracy(sampler, self.source, cfg)
+
         def measure(state: TrainState) -> dict[str, float]:
-            return loss(full_weights(eval_params(state)))
+            weights = full_weights(eval_params(state))
+            return loss(weights) | (greedy(weights) if greedy else {})
 
         return measure
 
@@ -178,6 +186,6 @@ RECIPE = Recipe(
     run_id=run_id,
     resolve=resolve_config,
     train=train,
-    open=lambda run: run,
+    open=open_run,
     build=build,
 )
