@@ -9,7 +9,13 @@ the writer: a list of candidates is no answer.
 import re
 
 from lrm_jax.data.verify.numbers import DECIMAL
-from lrm_jax.data.verify.tags import ANSWER_CLOSE, ANSWER_OPEN, after_thought
+from lrm_jax.data.verify.tags import (
+    ANSWER_CLOSE,
+    ANSWER_OPEN,
+    THINK_CLOSE,
+    THINK_OPEN,
+    after_thought,
+)
 
 _TAIL = 20_000  # characters of a text without any mark that are searched
 _NUMBER = re.compile(
@@ -68,9 +74,14 @@ def lenient_answer(completion: str) -> str | None:
     """Return the answer a well-meaning reader finds after the thought, or None.
 
     In this order: the answer tag, the last box, the last `####`, the last "the
-    answer is ...", the last number. Two tags, or two different boxes, are none.
+    answer is ...", the last number. Several thoughts, tags or boxes are none.
     """
+    if completion.count(THINK_OPEN) > 1 or completion.count(THINK_CLOSE) > 1:
+        return None
     text = after_thought(completion)
+    before = completion.partition(THINK_OPEN)[0] if THINK_OPEN in completion else ""
+    if ANSWER_OPEN in before or ANSWER_CLOSE in before:
+        return None
     if ANSWER_OPEN in text or ANSWER_CLOSE in text:
         inside = answer_tag(text)
         if inside is None:

@@ -4,8 +4,9 @@
 
 from collections.abc import Callable
 
+from lrm_jax.data.verify.equivalence import equal_answers
 from lrm_jax.data.verify.extract import lenient_number
-from lrm_jax.data.verify.numbers import equal_numbers, parse_integer, parse_number
+from lrm_jax.data.verify.numbers import parse_integer
 from lrm_jax.data.verify.tags import split_tags
 from lrm_jax.data.verify.verdict import Status, Verdict
 
@@ -71,10 +72,6 @@ def judge_integer(completion: str, answer: int) -> Verdict:
         return None if value is None else value == answer
 
     def check_lenient(text: str) -> bool | None:
-        gold = parse_number(str(answer))
-        number = parse_number(text)
-        if number is None or gold is None:
-            return None
-        return equal_numbers(number, gold)
+        return equal_answers(str(answer), text)
 
     return judge(completion, check, lenient_number, check_lenient)

@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
     """Turn arrays and their scalars into lists and numbers."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a {type(value).__name__} cannot be passed between processes")
+    raise TypeError(f"{type(value).__name__} cannot be passed between processes")
 
 
 def _send(sink: BinaryIO, message: dict[str, Any]) -> None:
