@@ -60,6 +60,8 @@ class MoeMlp(nn.Module):
             bias = self.param("router_bias", zeros, (moe.n_experts,), jnp.float32)
             bias = jnp.asarray(bias)
         wide = at_least_float32(x)
+        if moe.router_dtype == "float32":
+            wide = x.astype(jnp.float32)
         logits = jnp.einsum("btd,de->bte", wide, jnp.asarray(router, wide.dtype))
         scores = expert_scores(moe, logits)
         ids, weights = choose_experts(moe, scores, bias)

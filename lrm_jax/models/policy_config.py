@@ -70,6 +70,8 @@ class MoeConfig:
       routed_scale: multiplies the weights of the routed experts.
       dispatch: `dense` runs every expert on every token, `ragged` only the chosen
         ones; `auto` takes `dense` where that is less work for the device.
+      router_dtype: `wide` routes in float32 at least; `float32` also where the
+        activations are wider, as transformers does.
     """
 
     n_experts: int = 8
@@ -83,6 +85,7 @@ class MoeConfig:
     norm_topk: bool = True
     routed_scale: float = 1.0
     dispatch: Literal["auto", "dense", "ragged"] = "auto"
+    router_dtype: Literal["wide", "float32"] = "wide"
 
 
 @dataclass(frozen=True)

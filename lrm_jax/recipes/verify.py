@@ -17,6 +17,7 @@ from lrm_jax.data import puzzle_format
 from lrm_jax.data.verify_dataset import verify_dataset_folder
 from lrm_jax.interop.arch import KINDS, kind_of, read_settings
 from lrm_jax.recipes.verify_core import verify_run
+from lrm_jax.recipes.verify_hf import is_hf, verify_hf
 from lrm_jax.recipes.verify_layout import LAYOUT_FILE, layout_kind, verify_layout
 from lrm_jax.recipes.verify_pieces import is_pieces, verify_pieces
 from lrm_jax.recipes.verify_report import Report
@@ -70,7 +71,8 @@ def verify(
     if not runs:
         found = ", ".join(f"{f.name} ({f.kind})" for f in fixtures) or "none"
         raise UserError(
-            f"{root}: no fixture of kind hrm, trm, pieces or datasets; found {found}"
+            f"{root}: no fixture of kind hrm, trm, hf, pieces or datasets; "
+            f"found {found}"
         )
     # Most of the time is compilation, which threads share; x64 is per thread.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
@@ -125,8 +127,8 @@ def _find(root: Path, folder: Path, float64: bool) -> Iterator[Fixture]:
     if _is_datasets(folder):
         yield Fixture(name, "datasets", lambda: (_verify_datasets(folder), []))
         return
-    if (folder / "model" / "config.json").is_file():
-        yield Fixture(name, "hf", None)
+    if is_hf(folder):
+        yield Fixture(name, "hf", lambda: verify_hf(folder, float64=float64))
         return
     if (folder / LAYOUT_FILE).is_file():
         kind = layout_kind(folder)
