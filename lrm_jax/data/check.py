@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lrm_jax.data import csv_puzzles, folder_source, isomorphism, puzzle_format, sudoku
+from lrm_jax.data import (
+    csv_puzzles,
+    csv_rows,
+    folder_source,
+    isomorphism,
+    puzzle_format,
+    sudoku,
+)
 from lrm_jax.data.views import PuzzleView
 from lrm_jax.types import UserError
 
@@ -111,7 +118,7 @@ def _load(path: Path, allow_multiple: bool) -> _Loaded:
 
 def _load_csv(path: Path, allow_multiple: bool) -> _Loaded:
     """Read a CSV; several solutions are bad unless they are declared or allowed."""
-    declared = csv_puzzles.read_declared_counts(path)
+    declared = csv_rows.read_declared_counts(path)
     unique = declared is None and not allow_multiple
     rows = csv_puzzles.read_csv(path, unique=unique)
     bad = [{"line": b.line, "reason": b.reason} for b in rows.bad]

@@ -6,7 +6,9 @@ Imported only by the kernel files, which are imported only when a puzzle is made
 or solved, so that `import lrm_jax` stays fast.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -35,3 +37,15 @@ def next_random(state):
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(32))
+
+
+def in_threads(
+    function: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]
+) -> list[Any]:
+    """Call a function of kernels (they let go of Python's lock) for every part."""
+    if len(parts) == 1:
+        return [function(parts[0])]
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
+        return list(pool.map(function, parts))

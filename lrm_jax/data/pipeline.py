@@ -48,7 +48,10 @@ class PuzzleDataConfig:
       max_rating: greatest difficulty; -1 for no bound.
       seed: chooses generated puzzles, samples and splits (not the order of
         batches, which follows the run's seed).
-      allow_multiple: train on Sudokus with several solutions too.
+      allow_multiple: train on Sudokus with several solutions too. Without it they are
+        refused: in a CSV of up to 50,000 rows wherever they are, in a longer one (which
+        gives its answers) among up to 50,000 of the rows that are trained on.
+        `lrm data check` solves every row.
       resident: keep the data on the device and make batches there.
       holdout: what a generated or sampled test set shares with training:
         "canonical" no puzzle isomorphic to a trained one; "class" (sudoku 4x4)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from lrm_jax.data.pipeline import PuzzleDataConfig, PuzzleSource
 
 _DEFAULT_SIZE = 1000
-_TRAIN, _TEST, _SAMPLE = 1, 2, 3  # streams of the data seed
+_TRAIN, _TEST, _SAMPLE, _UNIQUE = 1, 2, 3, 4  # streams of the data seed
 _MOST_SPARE = 8  # generated per puzzle that is wanted, before giving up,
 _LEAST_SPARE = 1000  # but never with fewer than these
+UNIQUE_ROWS_MAX = 50_000
+"""Training puzzles of a CSV that are solved to see that they have one solution."""
 
 
 class Puzzles(NamedTuple):
@@ -29,10 +31,12 @@ class Puzzles(NamedTuple):
     inputs: np.ndarray  # [n, S]
     labels: np.ndarray  # [n, S]
     ratings: np.ndarray  # [n] int64, -1 where not known
+    lines: np.ndarray | None = None  # [n] int64, where they are from a file
 
     def take(self, rows: Any) -> "Puzzles":
         """Return some rows (numbers or a mask)."""
-        return Puzzles(self.inputs[rows], self.labels[rows], self.ratings[rows])
+        lines = None if self.lines is None else self.lines[rows]
+        return Puzzles(self.inputs[rows], self.labels[rows], self.ratings[rows], lines)
 
 
 class Splits(NamedTuple):
@@ -109,8 +113,8 @@ def load_test(path: str, view: PuzzleView) -> tuple[PuzzleTable, np.ndarray | No
                 f"model was made for {view.seq_len} and {view.vocab_size}"
             )
         return split.table(), None
-    puzzles = read_puzzles(path, view, unique=False)[1]
-    return single_examples(puzzles.inputs, puzzles.labels), puzzles.ratings
+    rows = read_puzzles(path, view, unique=False)
+    return single_examples(rows.inputs, rows.labels), rows.ratings
 
 
 def change_for(view: PuzzleView):
@@ -239,11 +243,12 @@ def _expected_view(cfg: "PuzzleDataConfig") -> PuzzleView | None:
 
 def read_puzzles(
     path: str, view: PuzzleView | None, *, unique: bool
-) -> tuple[PuzzleView, Puzzles]:
-    """Read a CSV without bad rows."""
-    rows = csv_puzzles.read_csv(path, view, unique=unique)
-    csv_puzzles.require_good(rows, path)
-    return rows.view, Puzzles(rows.inputs, rows.labels, rows.ratings)
+) -> csv_puzzles.CsvPuzzles:
+    """Read a CSV without bad rows; a long one without looking for several solutions."""
+    rows = csv_puzzles.read_csv(
+        path, view, unique=unique, unique_rows_max=UNIQUE_ROWS_MAX
+    )
+    return csv_puzzles.require_good(rows, path)
 
 
 def _within(cfg: "PuzzleDataConfig", view: PuzzleView, puzzles: Puzzles) -> Puzzles:
@@ -264,12 +269,34 @@ def _within(cfg: "PuzzleDataConfig", view: PuzzleView, puzzles: Puzzles) -> Puzz
 
 def _from_csv(cfg: "PuzzleDataConfig") -> Splits:
     """Read training and test puzzles from one or two CSVs."""
-    view, rows = read_puzzles(
-        cfg.path, _expected_view(cfg), unique=not cfg.allow_multiple
-    )
-    rows = _within(cfg, view, rows)
+    read = read_puzzles(cfg.path, _expected_view(cfg), unique=not cfg.allow_multiple)
+    splits = _split_csv(cfg, read.view, _within(cfg, read.view, _puzzles(read)))
+    if not (read.unique or cfg.allow_multiple):
+        _refuse_multiple(cfg, splits.view, splits.train)
+    return splits
+
+
+def _puzzles(rows: csv_puzzles.CsvPuzzles) -> Puzzles:
+    return Puzzles(rows.inputs, rows.labels, rows.ratings, rows.lines)
+
+
+def _refuse_multiple(cfg: "PuzzleDataConfig", view: PuzzleView, train: Puzzles) -> None:
+    """Refuse Sudokus with several solutions among the training rows of a long file."""
+    if view.kind != "sudoku" or train.lines is None:
+        return
+    pick = sample_rows(len(train.inputs), UNIQUE_ROWS_MAX, _stream(cfg.seed, _UNIQUE))
+    counts = sudoku.count_solutions(train.inputs[pick] - 1, view.geometry, 2)
+    bad = [
+        csv_puzzles.BadRow(int(line), csv_puzzles.MULTIPLE)
+        for line in train.lines[pick][counts > 1]
+    ]
+    csv_puzzles.refuse_bad(bad, cfg.path)
+
+
+def _split_csv(cfg: "PuzzleDataConfig", view: PuzzleView, rows: Puzzles) -> Splits:
+    """Sample training puzzles, and test puzzles from the test file or the same."""
     if cfg.test_path:
-        _, test = read_puzzles(cfg.test_path, view, unique=False)
+        test = _puzzles(read_puzzles(cfg.test_path, view, unique=False))
         test = _within(cfg, view, test)
         pick = sample_rows(len(test.inputs), cfg.test_size, _stream(cfg.seed, _TEST))
         test = test.take(pick)

@@ -5,9 +5,10 @@
 import numpy as np
 import pytest
 
-from lrm_jax.data import csv_puzzles, sudoku
+from lrm_jax.data import csv_puzzles, puzzle_load, sudoku
 from lrm_jax.data.check import check_dataset
 from lrm_jax.data.pipeline import PuzzleDataConfig, make_source
+from lrm_jax.data.views import maze_view, sudoku_view
 from lrm_jax.types import UserError
 
 HEADER = "source,question,answer,rating\n"
@@ -93,13 +94,13 @@ def test_each_bad_row_is_named_with_its_line(tmp_path, reason):
 
 def test_all_bad_rows_are_listed(tmp_path):
     text = HEADER + "".join(row + "\n" for row in BAD_ROWS.values()) + GOOD_ROW
-    rows = csv_puzzles.read_csv(write(tmp_path, text), csv_puzzles.sudoku_view(4))
+    rows = csv_puzzles.read_csv(write(tmp_path, text), sudoku_view(4))
     assert [bad.line for bad in rows.bad] == list(range(2, 2 + len(BAD_ROWS)))
     for bad, reason in zip(rows.bad, BAD_ROWS, strict=True):
         assert reason in bad.reason
     assert len(rows.inputs) == 1
     only_bad = write(tmp_path, HEADER + "x,12345,1,0\n")
-    assert len(csv_puzzles.read_csv(only_bad, csv_puzzles.sudoku_view(4)).bad) == 1
+    assert len(csv_puzzles.read_csv(only_bad, sudoku_view(4)).bad) == 1
 
 
 def test_several_solutions_are_accepted_in_evaluation(tmp_path):
@@ -112,6 +113,44 @@ def test_several_solutions_are_accepted_in_evaluation(tmp_path):
     assert bad.reason == "answer is not a valid grid"
     source = make_source(PuzzleDataConfig(path=str(path), side=4, allow_multiple=True))
     assert source.train.n_examples == 1
+
+
+def test_in_a_long_file_only_rows_that_are_trained_on_are_solved(tmp_path, monkeypatch):
+    monkeypatch.setattr(puzzle_load, "UNIQUE_ROWS_MAX", 4)
+    lone = f"x,1{'.' * 15},1234341221434321,0\n"
+    distinct = sudoku.generate(sudoku.geometry_for(4), 7, seed=1)
+    good = "".join(
+        f"x,{sudoku.format_grid(p)},{sudoku.format_grid(s)},0\n"
+        for p, s in zip(distinct.puzzles, distinct.solutions, strict=True)
+    )
+    path = str(write(tmp_path, HEADER + good + lone))
+    tests = str(write(tmp_path, HEADER + GOOD_ROW, "tests.csv"))
+
+    def load(**changes):
+        return make_source(
+            PuzzleDataConfig(path=path, test_path=tests, side=4, **changes)
+        )
+
+    # Of eight rows three are trained on: the ninth line is among them or not.
+    outcomes = []
+    for seed in range(12):
+        open_cells = np.array([])
+        try:
+            open_cells = (load(train_size=3, seed=seed).train.inputs == 1).sum(1)
+        except UserError as error:
+            assert str(error).startswith(f"{path}, line 9: several solutions")
+        outcomes.append(len(open_cells) > 0)
+        assert (open_cells < 15).all()
+    assert 0 < sum(outcomes) < 12
+    assert load(allow_multiple=True).train.n_examples == 8
+    report = check_dataset(path)  # solves every row, however many
+    assert [b["line"] for b in report.bad] == [9]
+    # Without answers every row is solved in any case.
+    alone = write(tmp_path, "question\n" + "".join(
+        line.split(",")[1] + "\n" for line in (good + lone).splitlines()
+    ), "alone.csv")  # fmt: skip
+    with pytest.raises(UserError, match="line 9: several solutions"):
+        make_source(PuzzleDataConfig(path=str(alone), side=4, train_size=1))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +207,7 @@ def test_maze_rows_keep_their_spaces(tmp_path):
 def test_bad_maze_rows(tmp_path, question, answer, reason):
     good = f",{MAZE},{PATH},7\n"
     text = HEADER + good + f",{question},{answer},7\n"
-    rows = csv_puzzles.read_csv(write(tmp_path, text), csv_puzzles.maze_view(4))
+    rows = csv_puzzles.read_csv(write(tmp_path, text), maze_view(4))
     assert [bad.line for bad in rows.bad] == [3] and reason in rows.bad[0].reason
 
 

@@ -308,3 +308,34 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
     from lrm_jax.data import jit
 
     assert jit.kernel(lambda x: x + 1)(2) == 3
+
+
+@pytest.mark.parametrize("side", [4, 6, 9])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_verify_agrees_with_sorting_every_unit(side, dtype, monkeypatch):
+    monkeypatch.setattr(sudoku, "_VERIFIED_AT_ONCE", 7)
+    board = sudoku.geometry_for(side)
+    made = sudoku.generate(board, 30, seed=3)
+    rng = np.random.default_rng(side)
+    answers = made.solutions.astype(dtype)
+    for row in answers[::2]:  # one cell wrong, or two exchanged
+        i, j = rng.choice(board.cells, 2, replace=False)
+        foreign = [0, 255, side + 1, row[j]] + ([-1, 300] if dtype == np.int32 else [])
+        row[i], row[j] = rng.choice([*foreign, row[j]]), rng.choice([row[i], row[j]])
+    want = [
+        all(sorted(row[unit]) == list(range(1, side + 1)) for unit in board.units)
+        and all(p in (0, a) for p, a in zip(puzzle, row, strict=True))
+        for puzzle, row in zip(made.puzzles, answers, strict=True)
+    ]
+    assert sudoku.verify(made.puzzles, answers, board).tolist() == want
+    assert 0 < sum(want) < 30
+
+
+def test_solving_in_threads_keeps_the_order(monkeypatch):
+    board = sudoku.geometry_for(6)
+    made = sudoku.generate(board, 50, seed=5)
+    whole = sudoku.solve(made.puzzles, board)
+    monkeypatch.setattr(sudoku, "_SOLVED_AT_ONCE", 3)
+    for a, b in zip(whole, sudoku.solve(made.puzzles, board), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(sudoku.solve(made.puzzles[:0], board).counts) == 0
