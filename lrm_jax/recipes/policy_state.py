@@ -102,6 +102,6 @@ class Updater:
         params = {**state.params, name: after}
         state = state.replace(step=count, params=params, ema=ema, opt_state=opt_state)
         lr = learning_rate(self.optim, self.train.total_steps)(count)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         one = lr * 0 + 1
         return state, {"optim/lr": (lr, one), "optim/grad_norm": (norm, one)}
