@@ -21,6 +21,8 @@ from lrm_jax.types import Judge, UserError
 
 # The iterator's length is only a bound: its items are functions of the step.
 _MAX_STEPS = 2**31 - 1
+GENERATE = "generate"
+"""The `data.path` of puzzles that are made."""
 _TAKEN = ("exact", "token", "label", "valid", "halting_exact")  # `<name>_accuracy`
 
 
@@ -31,7 +33,8 @@ class PuzzleDataConfig:
     Attributes:
       kind: "sudoku", "maze", "arc" or "package.module:name" of a function that
         takes this config and returns a `PuzzleSource`.
-      path: CSV or folder in the published format; empty generates puzzles.
+      path: CSV or folder in the published format; "generate" makes puzzles; empty is
+        refused (as the published presets come: they were trained on given puzzles).
       test_path: CSV or folder to evaluate on; empty uses the folder's test split,
         or holds out `test_size` puzzles of the CSV, drawn by `seed`.
       side: cells in a row (sudoku 4, 6, 9; maze 4 and more); checked where files
@@ -65,7 +68,7 @@ class PuzzleDataConfig:
     """
 
     kind: str = "sudoku"
-    path: str = ""
+    path: str = GENERATE
     test_path: str = ""
     side: int = 9
     train_size: int = 0

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lrm_jax.data import augment, counter_rng, puzzle_load
-from lrm_jax.data.pipeline import PuzzleDataConfig
+from lrm_jax.data.pipeline import GENERATE, PuzzleDataConfig
 from lrm_jax.data.puzzle_format import Dataset, SetArrays, Split, write_dataset
 from lrm_jax.data.puzzle_load import Puzzles
 from lrm_jax.data.views import PuzzleView
@@ -67,7 +67,7 @@ def _build(
         raise UserError(f"num_aug is {num_aug}; accepted are 0 and more")
     if flavour not in ("hrm", "trm"):
         raise UserError(f"flavour is {flavour!r}; accepted are 'hrm' and 'trm'")
-    if cfg.path and Path(cfg.path).is_dir():
+    if Path(cfg.path).is_dir() and cfg.path not in ("", GENERATE):
         raise UserError(f"data.path is the folder {cfg.path!r}; a CSV is expected")
     splits = puzzle_load.load_splits(cfg)
     expand = _expand_sudoku if cfg.kind == "sudoku" else _expand_maze

@@ -53,7 +53,8 @@ def load_source(cfg: "PuzzleDataConfig") -> "PuzzleSource":
     """Load or generate training and test puzzles."""
     from lrm_jax.data.pipeline import Parts, PuzzleSource
 
-    if cfg.path and Path(cfg.path).is_dir():
+    _refuse_unset(cfg)
+    if _is_file(cfg) and Path(cfg.path).is_dir():
         from lrm_jax.data import folder_source
 
         return folder_source.load_folder_source(cfg)
@@ -78,12 +79,13 @@ def load_splits(cfg: "PuzzleDataConfig") -> Splits:
             f"data.path is {cfg.path!r}; data.kind {cfg.kind!r} reads a folder in the "
             "published format"
         )
-    if cfg.path:
+    _refuse_unset(cfg)
+    if _is_file(cfg):
         splits = _from_csv(cfg)
     elif cfg.test_path:
         raise UserError(
-            f"data.test_path is {cfg.test_path!r} but data.path is empty; generated "
-            "training puzzles come with their own test puzzles"
+            f"data.test_path is {cfg.test_path!r} but data.path is {cfg.path!r}; "
+            "generated training puzzles come with their own test puzzles"
         )
     elif cfg.holdout == "class":
         splits = _by_class(cfg)
@@ -92,6 +94,26 @@ def load_splits(cfg: "PuzzleDataConfig") -> Splits:
     if not len(splits.train.inputs):
         raise UserError("no training puzzles are left; widen the data filters")
     return splits
+
+
+def _is_file(cfg: "PuzzleDataConfig") -> bool:
+    from lrm_jax.data.pipeline import GENERATE
+
+    return cfg.path != GENERATE
+
+
+def _refuse_unset(cfg: "PuzzleDataConfig") -> None:
+    """Refuse to make puzzles where nobody said so."""
+    if cfg.path:
+        return
+    if cfg.kind == "arc":
+        raise UserError(
+            "data.path is empty: name a folder in the published format to train on"
+        )
+    raise UserError(
+        f"data.path is empty: name a CSV or a folder to train on (data.path={cfg.kind}"
+        ".csv), or say data.path=generate to train on puzzles made here"
+    )
 
 
 def load_test(path: str, view: PuzzleView) -> tuple[PuzzleTable, np.ndarray | None]:

@@ -36,11 +36,12 @@ def hrm_sudoku() -> RunConfig:
     Paper: 55.0 % exact on the 422,786 test puzzles; one run on one H200 gave
     45.8 %; spread +-2 points; late over-fitting makes Q-learning unstable, so stop
     when training accuracy nears 100 %. Cost: 10 minutes on 8 GPUs, 1 hour on one
-    H200. Set data.path to the 1,000-puzzle CSV or a published data folder.
+    H200. Set data.path to the 1,000-puzzle CSV or a published data folder (or
+    data.path=generate, to train on puzzles made here).
     """
     return RunConfig(
         name="hrm_sudoku",
-        data=PuzzleDataConfig(kind="sudoku", side=9, train_size=1000, augment=True),
+        data=PuzzleDataConfig(path="", side=9, train_size=1000, augment=True),
         model=LatentConfig(
             vocab_size=11,
             seq_len=81,

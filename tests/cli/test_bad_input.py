@@ -128,6 +128,23 @@ def test_a_file_that_holds_no_puzzles(tmp_path, run, refused, content, reason):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("preset", ["hrm_sudoku", "trm_maze", "hrm_arc"])
+def test_published_presets_want_their_data_named(tmp_path, refused, preset):
+    for more in ([], ["--dry-run"]):
+        message = refused("train", preset, "--run-dir", tmp_path / "run", *more)
+        assert message.startswith("data.path is empty: name a")
+        assert ("data.path=generate" in message) == (preset != "hrm_arc")
+    assert not (tmp_path / "run").exists()
+
+
+def test_published_presets_train_on_made_puzzles_when_told_to(capfd):
+    sizes = ["data.train_size=20", "data.test_size=5", "train.batch_size=16"]
+    words = ["train", "hrm_sudoku", "data.path=generate", *sizes, "--dry-run"]
+    assert main([*words, "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)["data"]
+    assert (data["train_examples"], data["test_examples"]) == (20, 5)
+
+
 def test_several_solutions_where_they_are_allowed(tmp_path, rows, run, capfd):
     data = write_csv(tmp_path / "x.csv", [*rows, SEVERAL])
     words = [*TRAIN, f"data.path={data}", "--dry-run", "--json"]
