@@ -3,11 +3,12 @@
 """From a completion to a verdict: take apart, read, compare; never raises."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from lrm_jax.data.verify.equivalence import equal_answers
 from lrm_jax.data.verify.extract import lenient_number
 from lrm_jax.data.verify.numbers import parse_integer
-from lrm_jax.data.verify.tags import split_tags
+from lrm_jax.data.verify.tags import Tagged, split_tags
 from lrm_jax.data.verify.verdict import Status, Verdict
 
 MAX_ANSWER = 4_000  # characters; a longer answer is not read
@@ -32,32 +33,42 @@ def judge(
       check_lenient: of that answer; `check` where not given.
     """
     tagged = split_tags(completion)
-    outcome: bool | None = None
-    if tagged.answer is None:
-        status: Status = "no_tag"
-    elif not tagged.answer:
-        status = "no_answer"
-    else:
-        outcome = _bounded(check, tagged.answer)
-        status = _STATUS[outcome]
+    outcome = _bounded(check, tagged.answer) if tagged.answer else None
     found = tagged.answer or find_lenient(completion) or ""
     lenient = bool(outcome)
     if not lenient and found:
         lenient = _bounded(check_lenient or check, found) is True
+    return as_verdict(tagged, outcome, lenient, found)
+
+
+def as_verdict(
+    tagged: Tagged,
+    outcome: bool | None | Literal["timeout", "crash"],
+    lenient: bool,
+    found: str,
+) -> Verdict:
+    """Put a verdict together.
+
+    Args:
+      tagged: the completion, taken apart.
+      outcome: whether the answer in it, or else the one found, is right.
+      lenient: whether the answer found is right.
+      found: that answer.
+    """
+    if tagged.answer is None:
+        status: Status = "no_tag"
+    elif not tagged.answer:
+        status = "no_answer"
+    elif isinstance(outcome, str):
+        status = outcome
+    else:
+        status = "parse_error" if outcome is None else "right" if outcome else "wrong"
     parts = {
         "format": float(tagged.well_formed),
         "thought": float(bool(tagged.thought.strip())),
     }
-    return Verdict(
-        float(outcome is True), float(lenient), status, found[:_SHOWN], parts
-    )
-
-
-_STATUS: dict[bool | None, Status] = {
-    True: "right",
-    False: "wrong",
-    None: "parse_error",
-}
+    strict = float(status == "right")
+    return Verdict(strict, float(lenient), status, found[:_SHOWN], parts)
 
 
 def _bounded(check: Check, answer: str) -> bool | None:
