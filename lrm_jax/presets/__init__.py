@@ -22,11 +22,11 @@ from lrm_jax.presets.published import (
     trm_maze,
     trm_mlp_sudoku,
 )
+from lrm_jax.presets.reinforcement import grpo_addition, sft_addition_cold
 from lrm_jax.presets.small import (
     maze10_small,
     quickstart_latent,
     sudoku4_tiny,
-    sudoku6_small,
 )
 from lrm_jax.recipes.policy_config import PolicyRunBase
 from lrm_jax.recipes.registry import read_config_of
@@ -47,11 +47,12 @@ PRESETS: dict[str, Preset] = {
         trm_maze,
         trm_arc,
         sudoku4_tiny,
-        sudoku6_small,
         maze10_small,
         quickstart_latent,
         sft_addition_tiny,
         sft_jsonl,
+        sft_addition_cold,
+        grpo_addition,
     )
 }
 

@@ -15,6 +15,7 @@ from lrm_jax.training.checkpoint import Checkpointer
 from lrm_jax.training.progress import Style
 from lrm_jax.training.run_folder import open_run
 from lrm_jax.training.state import TrainState
+from lrm_jax.training.watch import Watch
 from lrm_jax.types import Params
 
 
@@ -57,6 +58,7 @@ def drive(
     identity_ignore: Iterable[str],
     progress: Style = "auto",
     profile_steps: int = 0,
+    watch: Watch | None = None,
 ) -> tuple[loop.LoopResult, int | None]:
     """Train, or go on training, in a folder.
 
@@ -69,6 +71,7 @@ def drive(
       identity_ignore: keys in which a resumed run may differ from its folder.
       progress: how progress is shown.
       profile_steps: profile so many steps after the first.
+      watch: reads the log while it grows.
 
     Returns:
       How it ended, and the step it was resumed from (None for a fresh run).
@@ -101,6 +104,7 @@ def drive(
             extra={"data": data},
             progress=progress,
             profile_steps=profile_steps,
+            watch=watch,
         )
     return result, first if resume else None
 

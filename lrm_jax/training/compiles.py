@@ -30,6 +30,12 @@ def watched(fn: Callable[..., R]) -> Callable[..., tuple[R, int]]:
     return call
 
 
+def compiled_programs() -> int:
+    """Return how many programs were lowered since somebody first watched."""
+    _listen()
+    return _count
+
+
 @functools.cache
 def _listen() -> None:
     """Register once: JAX keeps listeners for the life of the process."""

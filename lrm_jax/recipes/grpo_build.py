@@ -1,0 +1,254 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a run of reinforcement learning, and one iteration of it.
+
+An iteration is host code around jitted parts: write completions, score them on the
+host, learn from them. It is the `step_fn` of `training.loop`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from lrm_jax import sharding
+from lrm_jax.data.verify.rewards import Rewarder
+from lrm_jax.models.policy import token_policy
+from lrm_jax.recipes.grpo_config import GrpoRunConfig, validate
+from lrm_jax.recipes.grpo_rollout import (
+    HostMetrics,
+    Rolled,
+    RolloutMaker,
+    rollout_metrics,
+    sampled_metrics,
+    step_key,
+)
+from lrm_jax.recipes.grpo_state import Groups, init_carry
+from lrm_jax.recipes.grpo_step import ROLLOUT, Drawn, GrpoStep, Scores
+from lrm_jax.recipes.policy_build import PolicyParts, make_text, state_shardings
+from lrm_jax.recipes.policy_state import Updater, full_weights
+from lrm_jax.recipes.samples import SampleLog, sample_records
+from lrm_jax.recipes.token_sampler import Sampler
+from lrm_jax.rl.dynamic_sampling import (
+    GroupBuffer,
+    add_groups,
+    groups_with_signal,
+    groups_with_spread,
+    take_groups,
+)
+from lrm_jax.rl.refusals import check_tokens
+from lrm_jax.training import loop
+from lrm_jax.training.compiles import compiled_programs
+from lrm_jax.training.state import TrainState
+from lrm_jax.types import Key, Params
+
+
+@dataclasses.dataclass
+class GrpoRun(PolicyParts):
+    """The parts of a run; arrays are made by its methods.
+
+    Attributes:
+      step: the pure device part.
+      sampler: decodes, for rollouts and evaluation.
+      rewarder: scores completions.
+      run_dir: where samples are written; None for nowhere.
+    """
+
+    config: GrpoRunConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    step: GrpoStep
+    sampler: Sampler
+    rewarder: Rewarder
+    run_dir: str | None = None
+
+    def fresh_state(self, key: Key, params: Params | None = None) -> TrainState:
+        """Return the state before the first rollout; pure."""
+        state = self.updater.init(key, params)
+        carry = init_carry(self.config, full_weights(state.params))
+        return state.replace(carry=carry)
+
+    def abstract_state(self) -> Any:
+        """Return shapes, dtypes and shardings of the training state."""
+        shapes = jax.eval_shape(self.fresh_state, jax.random.key(self.config.seed))
+        where = state_shardings(self.mesh, self.policy, shapes)
+        return jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            where,
+        )
+
+    def init_state(self, params: Params | None = None) -> TrainState:
+        """Return a fresh state on the mesh, from `params` where given."""
+        where = jax.tree.map(lambda x: x.sharding, self.abstract_state())
+        on_cpu = jax.default_backend() == "cpu"
+        options = {"xla_backend_optimization_level": "0"} if on_cpu else None
+        place = partial(jax.jit, out_shardings=where, compiler_options=options)
+        key = jax.random.key(self.config.seed)
+        if params is None:
+            return place(lambda k: self.fresh_state(k))(key)
+        return place(self.fresh_state)(key, params)
+
+    def dispatch(self) -> loop.StepFn:
+        """Return one iteration: rollout, rewards, updates; it donates the state."""
+        return Iteration(self)
+
+    def batches(self) -> Callable[[int], int]:
+        """Return what an iteration is given: its first step's number."""
+        return lambda step: step
+
+    def close(self) -> None:
+        """End the processes of the reward."""
+        self.rewarder.close()
+
+
+def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
+    """Build the parts of a run; nothing is compiled.
+
+    Args:
+      config: fully resolved.
+      run_dir: run folder.
+
+    Raises:
+      UserError: the config cannot run, or its data do not fit its model.
+    """
+    validate(config)
+    source = make_text(config, needs="answer")
+    tokenizer = source.tokenizer
+    policy = token_policy(config.model)
+    check_tokens(
+        pad_id=tokenizer.pad_id,
+        end_ids=tokenizer.eos_ids,
+        vocab_size=policy.vocab_size,
+        has_mask=True,
+    )
+    updater = Updater(policy, config.optim, config.train)
+    mesh = sharding.make_mesh(config.mesh)
+    step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
+    sampler = Sampler(policy, tokenizer, mesh, stop_strings=config.grpo.stop)
+    rewarder = Rewarder(config.reward, source.task)
+    return GrpoRun(
+        config, source, policy, updater, mesh, step, sampler, rewarder, run_dir
+    )
+
+
+class Iteration:
+    """One rollout and the updates on it; nothing of the run's state lives here."""
+
+    def __init__(self, run: GrpoRun) -> None:
+        """Bind the jitted parts; nothing is compiled yet."""
+        self._run = run
+        config = run.config
+        self._maker = RolloutMaker(config, run.source, run.sampler, run.rewarder)
+        state = jax.tree.map(lambda x: x.sharding, run.abstract_state())
+        self._score = jax.jit(run.step.score)
+        self._learn = jax.jit(
+            run.step.learn, donate_argnums=0, out_shardings=(state, None)
+        )
+        waiting = state.carry.waiting
+        self._add = jax.jit(partial(_add, run.step), out_shardings=waiting)
+        self._take = jax.jit(
+            lambda buffer: take_groups(buffer, config.rl.rollout.n_prompts),
+            out_shardings=(None, None, waiting),
+        )
+        self._samples: SampleLog | None = None
+        self._learning: tuple[float, Any] | None = None
+
+    def __call__(self, state: TrainState, step: int) -> tuple[TrainState, HostMetrics]:
+        """Make and learn from the rollout that begins at `step`."""
+        run, rl = self._run, self._run.config.rl
+        compiled = compiled_programs()
+        if self._samples is None and run.run_dir is not None:
+            self._samples = SampleLog(run.run_dir, step)
+        host = self._learned(state)
+        rolled, groups, valid, drawn = self._collect(state, step)
+        host |= rollout_metrics(rolled)
+        scores = Scores()
+        if run.step.scores_first:
+            scores = self._score(state.params, state.carry.reference, groups)
+        self._write_samples(rolled[0], step)
+        began = time.monotonic()
+        state, metrics = self._learn(state, groups, valid, scores, drawn)
+        self._learning = began, metrics["entropy/sampled"][1] * rl.epochs
+        if rl.group_filter.kind == "refill":
+            batch = {f"batch/{k.replace('/', '_')}": v for k, v in metrics.items()}
+            seen = sampled_metrics([one.groups for one in rolled])
+            metrics |= {k: v for k, v in batch.items() if _renamed(k, seen)} | seen
+        host["perf/compiles"] = (float(compiled_programs() - compiled), 1.0)
+        return state, metrics | host
+
+    def _learned(self, state: TrainState) -> HostMetrics:
+        """How fast the updates of the iteration before were; waits for them."""
+        jax.block_until_ready(state.step)
+        if self._learning is None:
+            return {}
+        began, tokens = self._learning
+        seconds = time.monotonic() - began
+        return {
+            "perf/train_s": (seconds, 1.0),
+            "perf/train_tokens_per_s": (float(tokens), seconds),
+        }
+
+    def _collect(
+        self, state: TrainState, step: int
+    ) -> tuple[list[Rolled], Groups, Any, Drawn]:
+        """Return rollouts, and the batch made of them and of what was waiting."""
+        rl = self._run.config.rl
+        weights, carry = full_weights(state.params), state.carry
+        count, cursor = rl.rollout.n_prompts, int(carry.cursor)
+        key = step_key(state.key, step, ROLLOUT)
+        roll = lambda: self._maker(weights, key, cursor=cursor, step=step)
+        if rl.group_filter.kind != "refill":
+            rolled = [roll()]
+            drawn = Drawn(np.int32(cursor + count), None)
+            valid = np.ones(count, bool)
+            return rolled, self._put(rolled[0].groups), valid, drawn
+        rolled, waiting = [], carry.waiting
+        while len(rolled) < rl.group_filter.max_rounds and (
+            not rolled or int(waiting.filled) < count
+        ):
+            rolled.append(roll())
+            cursor += count
+            waiting = self._add(waiting, self._put(rolled[-1].groups))
+        groups, valid, waiting = self._take(waiting)
+        return rolled, groups, valid, Drawn(np.int32(cursor), waiting)
+
+    def _put(self, groups: Groups) -> Groups:
+        """Place groups on the mesh, split over the devices where they divide."""
+        mesh = self._run.mesh
+
+        def where(x: np.ndarray) -> NamedSharding:
+            names = ("batch", *[None] * (x.ndim - 1))
+            return NamedSharding(mesh, sharding.partition_spec(names, mesh, x.shape))
+
+        return sharding.put(groups, jax.tree.map(where, groups))
+
+    def _write_samples(self, rolled: Rolled, step: int) -> None:
+        cfg = self._run.config.grpo
+        after = step + self._run.config.rl.updates_per_rollout
+        due = cfg.samples_every and (
+            step == 0 or after // cfg.samples_every > step // cfg.samples_every
+        )
+        if self._samples is not None and due:
+            run = self._run
+            records = sample_records(
+                rolled, run.source, run.config.rl, step=after, groups=cfg.samples
+            )
+            self._samples.write(records)
+
+
+def _add(step: GrpoStep, buffer: GroupBuffer, groups: Groups) -> GroupBuffer:
+    """Keep the groups that there is something to learn from."""
+    rl = step.rl
+    if rl.group_filter.on == "accuracy":
+        keep = groups_with_signal(groups.accuracy)
+    else:
+        keep = groups_with_spread(groups.rewards, atol=rl.advantage.equal_atol)
+    return add_groups(buffer, groups, keep)
+
+
+def _renamed(label: str, seen: HostMetrics) -> bool:
+    return any(label == f"batch/{name.replace('/', '_')}" for name in seen)

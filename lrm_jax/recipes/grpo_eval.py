@@ -1,0 +1,141 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Held-out evaluation of a policy under reinforcement learning.
+
+Greedy accuracy, sampled pass@1 and pass@k, and what guessing would get, side by
+side: together they tell learning from sharpening and from guessing.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrm_jax.data.text_source import TextSource
+from lrm_jax.data.verify.verdict import Verdict
+from lrm_jax.evaluation.answers import answer_entropy, best_constant, pass_at_k
+from lrm_jax.recipes.grpo_config import GrpoRunConfig
+from lrm_jax.recipes.policy_config import GREEDY
+from lrm_jax.recipes.policy_eval import batches_of
+from lrm_jax.recipes.token_sampler import GREEDY as MOST_LIKELY
+from lrm_jax.recipes.token_sampler import Sampler, Sampling
+from lrm_jax.types import Params, UserError
+
+EVALUATION = 4
+"""Purpose folded into the run's seed for the draws of evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """Completions of held-out prompts, `[Q][n]`.
+
+    Attributes:
+      texts: what was written.
+      verdicts: on it.
+      tokens: `[Q, n]`, lengths.
+      thinking: `[Q, n]`, tokens of the thoughts; 0 where they are not counted.
+    """
+
+    texts: list[list[str]]
+    verdicts: list[list[Verdict]]
+    tokens: np.ndarray
+    thinking: np.ndarray
+
+    def scores(self, reading: str) -> np.ndarray:
+        """Return `[Q, n]` of 0 to 1."""
+        return np.array([[getattr(v, reading) for v in row] for row in self.verdicts])
+
+
+class PolicyEvaluation:
+    """Evaluates on the same held-out examples each time; compiles two programs."""
+
+    def __init__(
+        self, config: GrpoRunConfig, source: TextSource, sampler: Sampler
+    ) -> None:
+        """Encode the prompts.
+
+        Raises:
+          UserError: there are none, or one leaves no room for its completion.
+        """
+        self._config, self._source, self._sampler = config, source, sampler
+        self.examples = source.test[: config.eval.size or None]
+        if not self.examples:
+            raise UserError("data.test_size=0: no held-out example to evaluate on")
+        self._prompts = [source.encode(e.prompt) for e in self.examples]
+        self._width = max(map(len, self._prompts))
+        room = config.model.max_seq_len - config.eval.max_new_tokens
+        if self._width > room:
+            raise UserError(
+                f"eval.max_new_tokens={config.eval.max_new_tokens}: a held-out prompt "
+                f"has {self._width} tokens, and model.max_seq_len="
+                f"{config.model.max_seq_len} leaves {max(room, 0)} for it"
+            )
+
+    def __call__(self, weights: Params) -> dict[str, float]:
+        """Return the metrics of `weights`, `eval/...`."""
+        greedy = self.write(weights)
+        answers = [example.answer for example in self.examples]
+        given = [row[0].extracted for row in greedy.verdicts]
+        found = {
+            GREEDY: float(np.mean(greedy.scores("strict"))),
+            "eval/greedy_lenient": float(np.mean(greedy.scores("lenient"))),
+            "eval/greedy_length": float(np.mean(greedy.tokens)),
+            "eval/thinking_tokens": float(np.mean(greedy.thinking)),
+            "eval/best_constant": best_constant(answers),
+            "eval/answer_entropy": answer_entropy(given),
+            "eval/true_answer_entropy": answer_entropy(answers),
+        }
+        count = self._config.grpo.eval_samples
+        if not count:
+            return found
+        sampled = self.write(weights, count=count)
+        strict = sampled.scores("strict") >= 1
+        found["eval/sampled_accuracy"] = float(np.mean(sampled.scores("strict")))
+        found["eval/sampled_lenient"] = float(np.mean(sampled.scores("lenient")))
+        ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= count]
+        for k in ks:
+            found[f"eval/pass_at_{k}"] = pass_at_k(strict, k)
+        return found
+
+    def write(self, weights: Params, *, count: int = 0) -> Judged:
+        """Complete every held-out prompt: greedily, or `count` times by sampling.
+
+        The draws are the same each time, so that two evaluations differ by the
+        weights alone.
+        """
+        config, sampler = self._config, self._sampler
+        rollout, size = config.rl.rollout, config.eval.batch_size
+        key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION)
+        drawn = Sampling(
+            rollout.temperature, rollout.top_k, rollout.top_p, rollout.min_p
+        )
+        lanes = max(count, 1)
+        texts: list[str] = []
+        tokens: list[Any] = []
+        thinking: list[Any] = []
+        for first, part in enumerate(batches_of(self._prompts, size)):
+            rows = np.arange(size * lanes, dtype=np.int32)
+            found = sampler(
+                weights,
+                part,
+                key,
+                max_new=config.eval.max_new_tokens,
+                group_size=lanes,
+                sampling=drawn if count else MOST_LIKELY,
+                budget=config.grpo.budget or (None if sampler.tags is None else "-1"),
+                rows=size,
+                width=self._width,
+                sequence_ids=first * size * lanes + rows,
+            )
+            texts += sampler.texts(found)
+            tokens += list(found.length)
+            thinking += list(found.thinking_tokens)
+        rows = [example for example in self.examples for _ in range(lanes)]
+        verdicts = self._source.judge(texts, rows)
+        return Judged(
+            texts=[list(part) for part in batches_of(texts, lanes)],
+            verdicts=[list(part) for part in batches_of(verdicts, lanes)],
+            tokens=np.array(tokens).reshape(-1, lanes),
+            thinking=np.array(thinking).reshape(-1, lanes),
+        )
