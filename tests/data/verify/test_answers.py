@@ -1,0 +1,143 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Forms and kinds of answers, and math-verify under a deadline."""
+
+import importlib.util
+import json
+import time
+
+import pytest
+
+from lrm_jax.data.verify.answers import AnswerJudge, JudgeConfig, equal_values
+from lrm_jax.data.verify.forms import INSTRUCTIONS, read_form, write_form
+from lrm_jax.data.verify.math_pool import MathPool
+from lrm_jax.types import UserError
+
+needs_math = pytest.mark.skipif(
+    importlib.util.find_spec("math_verify") is None,
+    reason="math-verify is not installed (extra math)",
+)
+
+
+def judge(completion, gold, form, kind):
+    with AnswerJudge(JudgeConfig(form, kind)) as judged:
+        verdict = judged.judge([completion], [gold])[0]
+    return verdict.strict, verdict.lenient, verdict.status
+
+
+@pytest.mark.parametrize("form", INSTRUCTIONS)
+def test_what_is_written_in_a_form_is_read_in_it(form):
+    text = write_form("so 3+4=7", "7", form)
+    tagged = read_form(text, form)
+    assert (tagged.answer, tagged.well_formed) == ("7", True)
+    assert judge(text, "7", form, "number") == (1, 1, "right")
+    assert judge(text, "8", form, "number") == (0, 0, "wrong")
+
+
+@pytest.mark.parametrize(
+    ("form", "completion", "result"),
+    [
+        ("boxed", r"so \boxed{7}", (1, 1, "right")),
+        ("boxed", r"<think>hm \boxed{8}</think>so \boxed{7}.", (1, 1, "right")),
+        ("boxed", r"\boxed{8} or \boxed{7}", (0, 1, "no_tag")),
+        ("boxed", r"\boxed{6}\boxed{8}\boxed{7}", (0, 0, "no_tag")),
+        ("boxed", r"\boxed{}", (0, 0, "no_answer")),
+        ("boxed", r"\boxed{7", (0, 0, "no_tag")),
+        ("boxed", "the answer is 7", (0, 1, "no_tag")),
+        ("boxed", r"<think>\boxed{7}", (0, 0, "no_tag")),
+        ("boxed", r"<think>x</think><think>y</think>\boxed{7}", (0, 0, "no_tag")),
+        ("hashes", "x\n#### 7", (1, 1, "right")),
+        ("hashes", "x\n#### 1,007", (0, 0, "wrong")),
+        ("hashes", "x\n#### 7 #### 8", (0, 0, "no_tag")),
+        ("hashes", "x\n#### 6\n#### 8\n#### 7", (0, 0, "no_tag")),
+        ("hashes", "x 7", (0, 1, "no_tag")),
+        ("bare", "<think>x</think>7", (1, 1, "right")),
+        ("bare", "7.0", (1, 1, "right")),
+        ("bare", "about 7", (0, 0, "parse_error")),
+        ("tags", "<think>x</think><answer>7 apples</answer>", (1, 1, "right")),
+        ("tags", "<think>x</think><answer>7, 8</answer>", (0, 0, "parse_error")),
+    ],
+)
+def test_forms(form, completion, result):
+    assert judge(completion, "7", form, "number") == result
+
+
+def test_text_is_judged_letter_for_letter():
+    assert judge("<think>x</think>New York", "New York", "bare", "text") == (
+        *(1, 1, "right"),
+    )
+    assert judge("<think>x</think>new  york", "New York", "bare", "text") == (
+        *(0, 1, "wrong"),
+    )
+    assert judge("York", "New York", "bare", "text") == (0, 0, "wrong")
+
+
+def test_values():
+    assert equal_values("1,234", "$1234.00") is True
+    assert equal_values("5", "five") is None
+    assert equal_values("5", "\uff15") is None
+    assert equal_values("5", "6") is False
+
+
+def test_gsm8k_cases_of_another_library(lrm_data):
+    path = lrm_data / "math_equivalence" / "text_verifier_cases.jsonl"
+    cases = [json.loads(x) for x in path.read_text().split("\n") if x]
+    cases = [case for case in cases if case["verifier"] == "GSM8KVerifier"]
+    assert cases
+    for case in cases:
+        _, lenient, _ = judge(case["prediction"], case["label"], "tags", "number")
+        assert lenient == case["expected_score"], case
+
+
+@needs_math
+def test_math_verify_settles_what_the_rules_do_not():
+    cases = [
+        (r"2\sqrt{3}", r"\sqrt{12}", True),
+        (r"\frac{x+2}{7}", r"\frac{x}{7}+\frac{2}{7}", True),
+        ("x^2+2x+1", "(x+1)^2", True),
+        (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", True),
+        ("5", "5", True),
+        ("5", "6", False),
+        (r"2\sqrt{3}", r"3\sqrt{2}", False),
+    ]
+    with MathPool(deadline_s=20.0) as pool:
+        assert pool.equal([case[:2] for case in cases]) == [c[2] for c in cases]
+    text = r"so \boxed{\sqrt{12}}"
+    assert judge(text, r"2\sqrt{3}", "boxed", "math") == (1, 1, "right")
+    assert judge(text, r"2\sqrt{3}", "boxed", "rules") == (0, 0, "wrong")
+
+
+@needs_math
+def test_math_verify_agrees_with_its_own_cases(lrm_data):
+    path = lrm_data / "math_equivalence" / "math_verify_cases.jsonl"
+    cases = [json.loads(x) for x in path.read_text().split("\n") if x]
+    with MathPool(deadline_s=20.0) as pool:
+        found = pool.equal([(case["gold"], case["pred"]) for case in cases])
+    agree = sum(
+        (same is True) == case["expected"]
+        for same, case in zip(found, cases, strict=True)
+    )
+    # The rest is what counts as extractable: here the whole text is the answer.
+    assert agree >= len(cases) - 10
+
+
+@needs_math
+def test_towers_and_braces_cost_a_deadline_at_most():
+    deep = "{" * 100_000 + "5" + "}" * 100_000
+    with AnswerJudge(JudgeConfig("boxed", "math", deadline_s=3.0)) as judged:
+        judged.judge([r"\boxed{\sqrt{12}}"], [r"2\sqrt{3}"])  # its processes started
+        start = time.monotonic()
+        verdicts = judged.judge(
+            [r"\boxed{9^{9^{9^9}}}", rf"\boxed{{{deep}}}", r"\boxed{\sqrt{20}}"],
+            ["5", "5", r"2\sqrt{5}"],
+        )
+        took = time.monotonic() - start
+    assert [v.status for v in verdicts] == ["timeout", "parse_error", "right"]
+    assert [v.strict for v in verdicts] == [0, 0, 1]
+    assert took < 30
+
+
+def test_without_math_verify_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'lrm-jax\[math\]'"):
+        AnswerJudge(JudgeConfig(kind="math"))
