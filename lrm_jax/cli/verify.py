@@ -25,5 +25,10 @@ def run(args: argparse.Namespace) -> Outcome:
     data = verify(args.folder, progress=lambda line: print(line, file=sys.stderr))
     rows = [[name, value] for name, value in data["max_diff"].items()]
     lines = [table(["output", "largest difference"], rows), *data["failed"]]
+    for name, folder in data["folders"].items():
+        lines += [f"note: {name}: {note}" for note in folder["notes"]]
+        if folder["unchecked"]:
+            lines.append(f"unchecked: {name}: {', '.join(folder['unchecked'])}")
+    lines += [f"skipped: {name}: no verifier for its kind" for name in data["skipped"]]
     text = "\n".join([*lines, "ok" if data["ok"] else "NOT OK"])
     return Outcome(data, text, DONE if data["ok"] else FAILED)

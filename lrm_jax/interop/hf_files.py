@@ -165,7 +165,7 @@ def write_shards(
     tensors: Iterator[tuple[str, np.ndarray]],
     shard_bytes: int,
     metadata: dict[str, str] | None,
-) -> list[Path]:
+) -> tuple[list[Path], int]:
     """Write tensors to one file, or to shards with an index.
 
     Args:
@@ -175,7 +175,7 @@ def write_shards(
       metadata: of every file.
 
     Returns:
-      The files written.
+      The files written, and how many tensors.
     """
     parts: list[Path] = []
     where: dict[str, int] = {}
@@ -197,7 +197,7 @@ def write_shards(
         total += value.nbytes
     flush()
     if len(parts) == 1:
-        return [parts[0].rename(folder / SINGLE)]
+        return [parts[0].rename(folder / SINGLE)], len(where)
     files = [
         path.rename(folder / f"model-{i + 1:05d}-of-{len(parts):05d}.safetensors")
         for i, path in enumerate(parts)
@@ -207,7 +207,7 @@ def write_shards(
         "weight_map": {name: files[part].name for name, part in where.items()},
     }
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return [*files, folder / INDEX]
+    return [*files, folder / INDEX], len(where)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -57,15 +57,16 @@ VARIANTS = {
 def make(name="plain", **changes):
     cfg = dataclasses.replace(TINY, **{**VARIANTS[name], **changes})
     policy = token_policy(cfg)
-    params = jax.jit(policy.init)(jax.random.key(0))
-    # Biases and norms start at 0 and 1; move them so that they are seen.
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [
-        x + 0.1 * jax.random.normal(k, x.shape, x.dtype)
-        for x, k in zip(leaves, keys, strict=True)
-    ]
-    return policy, jax.tree.unflatten(tree, moved)
+    shapes = jax.eval_shape(policy.init, jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        # Biases too, which start at 0, and norms, which start at 1.
+        values = rng.standard_normal(leaf.shape) * 0.3
+        values += path[-1].key == "scale"
+        return jnp.asarray(values, leaf.dtype)
+
+    return policy, jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def prompts(side="right", lengths=(9, 5, 7)):
@@ -295,5 +296,8 @@ def test_the_value_head_reads_the_hidden_state():
     value = policy.value(params, hidden)
     near(value, (hidden @ params["value_head"]["kernel"])[..., 0])
     assert value.shape == (2, 3)
-    fresh = policy.init(jax.random.key(0))
+    fresh = jax.jit(policy.init)(jax.random.key(0))
     assert not jnp.any(policy.value(fresh, hidden))
+    spread = fresh["layers_0"]["attn"]["o_proj"]["kernel"].std()
+    near(spread, 16**-0.5 / 6**0.5, 0.02)  # 1 / sqrt(in), over sqrt(2 layers)
+    assert jnp.all(fresh["final_norm"]["scale"] == 1)

@@ -1,0 +1,229 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`lrm import hf` and `lrm export hf`: Hugging Face folders <-> run folders.
+
+What the run's config cannot say about the source (its config.json, the dtype of each
+tensor) is kept in `hf_origin.json`; tokenizer and chat template in `tokenizer/`. Both
+are found again through `init_from`, however many runs lie between.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lrm_jax.config import to_dict
+from lrm_jax.data.tokenizer import TokenizerConfig
+from lrm_jax.interop.hf import hf_tensors, load_hf
+from lrm_jax.interop.hf_export import hf_config
+from lrm_jax.interop.hf_files import write_shards
+from lrm_jax.models.policy import count_params
+from lrm_jax.recipes.policy_build import read_policy_config
+from lrm_jax.recipes.policy_config import ImportedPolicyConfig, PolicyRunBase
+from lrm_jax.recipes.policy_state import full_weights, trained_part
+from lrm_jax.training import files
+from lrm_jax.training.checkpoint import list_steps
+from lrm_jax.training.loading import (
+    CHECKPOINTS,
+    load_params,
+    parse_source,
+    write_params,
+)
+from lrm_jax.training.run_folder import open_run
+from lrm_jax.types import UserError
+
+ORIGIN_FILE = "hf_origin.json"
+TOKENIZER = "tokenizer"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+"""What a folder may hold about text; copied with `config.json`, which names ends."""
+
+EXPORT_DTYPES = {"float32": "F32", "bfloat16": "BF16"}
+SHARD_BYTES = 5 * 10**9
+"""A shard is closed before it grows beyond this (as transformers does)."""
+
+
+class HfOrigin(NamedTuple):
+    """What an import keeps of its source beside the parameters.
+
+    Attributes:
+      config: its config.json.
+      dtypes: of each tensor, in safetensors' words, in the source's order.
+      metadata: of its files.
+    """
+
+    config: dict[str, Any]
+    dtypes: dict[str, str]
+    metadata: dict[str, str] | None
+
+
+def import_hf(
+    src: str | Path,
+    dst: str | Path,
+    *,
+    dtype: str = "float32",
+    param_dtype: str = "float32",
+    scan_layers: bool = False,
+) -> dict[str, Any]:
+    """Make a run folder of a Hugging Face folder.
+
+    Args:
+      src: with config.json, safetensors, and tokenizer files where there are.
+      dst: run folder to make; must not exist, or be empty.
+      dtype: of activations.
+      param_dtype: of the weights; float32 holds bfloat16 exactly.
+      scan_layers: stack equal layers, which compiles faster and decodes slower.
+
+    Returns:
+      {run_dir, params, unused, missing, notes}.
+
+    Raises:
+      UserError: `src` is not such a folder, its model is not known, or `dst` is
+        taken.
+    """
+    src, dst = Path(src), Path(dst)
+    refuse_taken(dst, "import")
+    loaded = load_hf(src, dtype=dtype, param_dtype=param_dtype, scan_layers=scan_layers)
+    has_text = (src / "tokenizer.json").is_file()
+    text = TokenizerConfig()
+    if has_text:
+        text = TokenizerConfig(kind="hf", path=str((dst / TOKENIZER).absolute()))
+    name = src.resolve().name or "hf"
+    config = ImportedPolicyConfig(
+        name=f"{name}-import", model=loaded.cfg, tokenizer=text
+    )
+    origin = HfOrigin(loaded.raw, loaded.dtypes, {"format": "pt"})
+    with open_run(dst, to_dict(config)) as folder:
+        extra = {"imported_from": name, "kind": "hf"}
+        write_params(dst, {"weights": loaded.params}, extra=extra)
+        with files.user_errors(f"{dst} cannot be written"):
+            body = json.dumps(origin._asdict(), indent=1)
+            files.write_atomic(folder.path / ORIGIN_FILE, body + "\n")
+            if has_text:
+                _copy_text(src, dst / TOKENIZER, (*TOKENIZER_FILES, "config.json"))
+    return {
+        "run_dir": str(folder.path),
+        "params": count_params(loaded.params),
+        "unused": loaded.unused,
+        "missing": [],
+        "notes": loaded.notes,
+    }
+
+
+def export_hf(
+    run: str | Path,
+    dst: str | Path,
+    *,
+    step: str | int | None = None,
+    ema: bool = True,
+    dtype: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict[str, Any]:
+    """Write a run's policy as a Hugging Face folder, adapters merged.
+
+    Args:
+      run: run folder of a policy, or `RUN@step`.
+      dst: folder to write to; must not exist, or be empty.
+      step: a number, `latest` or `best`; None for what `run` says, or the best that
+        was evaluated, or the newest.
+      ema: write the averaged weights where there are.
+      dtype: `float32` or `bfloat16`; None for what each tensor of the source had.
+      shard_bytes: a file is closed before it grows beyond this.
+
+    Returns:
+      {files, step, tensors}.
+
+    Raises:
+      UserError: no run of a policy, no family has its shape, or `dst` is taken.
+    """
+    dst = Path(dst)
+    refuse_taken(dst, "export")
+    if dtype is not None and dtype not in EXPORT_DTYPES:
+        raise UserError(
+            f"dtype {dtype!r}: expected {' or '.join(EXPORT_DTYPES)}, or none"
+        )
+    if shard_bytes < 1:
+        raise UserError(f"shard size {shard_bytes}: expected 1 byte or more")
+    folder, which = parse_source(str(run))
+    config = read_policy_config(folder)
+    if step is None:
+        step = which if "@" in str(run) else best_or_latest(Path(folder))
+    origin, text = find_origin(Path(folder), config)
+    loaded = load_params(folder, step)
+    params = loaded.params
+    if ema and loaded.ema is not None:
+        params = {**params, trained_part(params): loaded.ema}
+    dtypes: Mapping[str, str] | str = EXPORT_DTYPES[dtype or "float32"]
+    if origin is not None and dtype is None:
+        dtypes = origin.dtypes
+    raw = hf_config(config.model, origin.config if origin else None, dtype)
+    tensors = hf_tensors(config.model, full_weights(params), dtypes)
+    metadata = origin.metadata if origin else {"format": "pt"}
+    with files.user_errors(f"{dst} cannot be written"):
+        dst.mkdir(parents=True, exist_ok=True)
+        written, count = write_shards(dst, tensors, shard_bytes, metadata)
+        body = json.dumps(raw, indent=2) + "\n"
+        (dst / "config.json").write_text(body, encoding="utf-8")
+        written += [dst / "config.json"]
+        if text is not None:
+            written += _copy_text(text, dst, TOKENIZER_FILES)
+    return {"files": list(map(str, written)), "step": loaded.step, "tensors": count}
+
+
+def find_origin(
+    folder: Path, config: PolicyRunBase
+) -> tuple[HfOrigin | None, Path | None]:
+    """Return what is known of the Hugging Face folder that a run goes back to.
+
+    Returns:
+      The origin and the folder of tokenizer files, None where there is none.
+    """
+    text = Path(config.tokenizer.path) if config.tokenizer.kind == "hf" else None
+    seen = set()
+    while folder not in seen:
+        seen.add(folder)
+        path = folder / ORIGIN_FILE
+        if path.is_file():
+            return _read_origin(path), text
+        if not config.init_from:
+            break
+        folder = Path(parse_source(config.init_from)[0])
+        if not folder.is_dir():
+            break
+        config = read_policy_config(str(folder))
+    return None, text
+
+
+def best_or_latest(run: Path) -> str:
+    """Return which checkpoint of a run stands for it."""
+    infos = list_steps(files.as_path(run) / CHECKPOINTS)
+    return "best" if any(info.best for info in infos) else "latest"
+
+
+def refuse_taken(dst: Path, what: str) -> None:
+    """Refuse to write over anything."""
+    if dst.is_file() or (dst.is_dir() and any(dst.iterdir())):
+        raise UserError(f"{dst}: not empty; {what} never writes over anything")
+
+
+def _read_origin(path: Path) -> HfOrigin:
+    try:
+        return HfOrigin(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _copy_text(src: Path, dst: Path, names: tuple[str, ...]) -> list[Path]:
+    dst.mkdir(parents=True, exist_ok=True)
+    there = [name for name in names if (src / name).is_file()]
+    return [Path(shutil.copyfile(src / name, dst / name)) for name in there]
