@@ -253,6 +253,8 @@ def test_diff_names_the_keys():
         (["optim=Muon", "optim.nesterov=false"], {"optim": Muon(nesterov=False)}),
         (["model.d_model=9", "model.n_heads=3"], {"model": Model(9, 3)}),
         (["teacher=none"], {"teacher": None}),
+        (["teacher=Model", "teacher.remat=true"], {"teacher": Model(remat=True)}),
+        (["teacher=Model", "teacher.remat=true", "teacher=none"], {"teacher": None}),
     ],
 )
 def test_overrides(arguments, changes):

@@ -39,9 +39,12 @@ def apply_overrides(config: C, arguments: Sequence[str]) -> C:
     rest = list(arguments)
     while rest:
         key, annotation, words = _next_override(config, rest)
-        changes[key] = _parse(annotation, words, key)
-        if dataclasses.is_dataclass(changes[key]):  # later keys are looked up in it
-            config = replace(config, {key: changes.pop(key)})
+        value = _parse(annotation, words, key)
+        if union_parts(annotation):  # a whole part; later keys are looked up in it
+            changes = {k: v for k, v in changes.items() if not k.startswith(f"{key}.")}
+            config = replace(config, {key: value})
+        else:
+            changes[key] = value
     return replace(config, changes)
 
 

@@ -70,7 +70,9 @@ class Sampler:
         """
         self.policy, self.tokenizer, self._mesh = policy, tokenizer, mesh
         self.stop_strings = tuple(stop_strings)
-        self._bytes = tokenizer.token_bytes()
+        written = tokenizer.token_bytes()
+        # Rows of the model beyond the vocabulary write nothing.
+        self._bytes = [*written, *[b""] * (policy.cfg.rows - len(written))]
         self._stops = stop_table(self._bytes, tokenizer.eos_ids, stop_strings)
         self.tags = thinking_tags(tokenizer)
 
