@@ -82,23 +82,23 @@ def mismatch_extremes(
 ) -> dict[str, Array]:
     """Return the largest and smallest of what `mismatch_sums` averages.
 
-    A name ends in `_max` or `_min`, and that is how parts of a batch combine; where
+    A name ends in `max` or `min`, and that is how parts of a batch combine; where
     the mask is empty a difference is 0 and a ratio 1.
     """
     difference = jnp.where(mask, logps - sampler_logps, 0)
     ratio = jnp.exp(jnp.clip(difference, -LOG_WEIGHT_MAX, LOG_WEIGHT_MAX))
     return {
         "sampling/logp_difference_max": jnp.max(jnp.abs(difference)),
-        **masked_range("sampling/ratio", ratio, mask),
+        **masked_range("sampling/ratio_", ratio, mask),
     }
 
 
-def masked_range(name: str, ratio: Array, mask: Array) -> dict[str, Array]:
-    """Return `name_min` and `name_max` of ratios over the mask; 1 where it is empty."""
+def masked_range(prefix: str, ratio: Array, mask: Array) -> dict[str, Array]:
+    """Return `{prefix}min` and `{prefix}max` over the mask; 1 where it is empty."""
     some = jnp.any(mask)
     least = jnp.min(jnp.where(mask, ratio, jnp.inf))
     most = jnp.max(jnp.where(mask, ratio, -jnp.inf))
     return {
-        f"{name}_min": jnp.where(some, least, 1),
-        f"{name}_max": jnp.where(some, most, 1),
+        f"{prefix}min": jnp.where(some, least, 1),
+        f"{prefix}max": jnp.where(some, most, 1),
     }

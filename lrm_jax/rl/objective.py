@@ -72,8 +72,8 @@ class PolicyLoss(NamedTuple):
     Attributes:
       loss: scalar; shares of the parts of a batch add up to its loss.
       metrics: name -> (sum, weight); add both over parts.
-      extremes: name -> scalar; take the largest of `..._max` and the smallest of
-        `..._min` over parts (`merge_extremes`).
+      extremes: name -> scalar; take the largest of `...max` and the smallest of
+        `...min` over parts (`merge_extremes`).
     """
 
     loss: Array
@@ -142,7 +142,7 @@ def policy_loss(
 def merge_extremes(first: dict[str, Array], second: dict[str, Array]) -> dict:
     """Combine the extremes of two parts of a batch."""
     return {
-        name: (jnp.maximum if name.endswith("_max") else jnp.minimum)(
+        name: (jnp.maximum if name.endswith("max") else jnp.minimum)(
             value, second[name]
         )
         for name, value in first.items()
@@ -162,8 +162,9 @@ class _Part(NamedTuple):
         return share * self.denominators.loss, jnp.sum(self.batch.row_counts)
 
     def token_metric(self, x: Array) -> tuple[Array, Array]:
-        tokens = jnp.sum(self.batch.mask).astype(jnp.result_type(float))
-        return masked_sum(x, self.batch.mask), tokens
+        mask = self.batch.mask
+        x = x.astype(jnp.result_type(float)) if x.dtype == bool else x
+        return masked_sum(x, mask), jnp.sum(mask).astype(jnp.result_type(float))
 
     def base_logps(self, logps: Array) -> Array:
         base = self.cfg.loss.ratio_base
@@ -207,7 +208,7 @@ def _token_terms(part: _Part, logps: Array) -> PolicyLoss:
     elif cfg.kl.coef > 0 and cfg.kl.place == "loss":
         raise ValueError(f"kl.coef={cfg.kl.coef} needs batch.ref_logps")
     extremes = {
-        **masked_range("ratio", tokens.ratio, mask),
+        **masked_range("ratio/", tokens.ratio, mask),
         **mismatch_extremes(base, batch.sampler_logps, mask),
     }
     return PolicyLoss(loss, metrics, extremes)
@@ -236,7 +237,7 @@ def _pair_terms(part: _Part, logps: Array) -> PolicyLoss:
     margin = implicit[:, 0] - implicit[:, 1]
     metrics = {
         "loss/policy": part.loss_metric(loss),
-        "dpo/accuracy_mean": (masked_sum(margin > 0, valid), pairs),
+        "dpo/accuracy_mean": (jnp.sum(valid & (margin > 0)).astype(pairs.dtype), pairs),
         "dpo/margin_mean": (masked_sum(margin, valid), pairs),
         "dpo/chosen_mean": (masked_sum(implicit[:, 0], valid), pairs),
         "dpo/rejected_mean": (masked_sum(implicit[:, 1], valid), pairs),

@@ -28,6 +28,8 @@ from lrm_jax.types import UserError
 
 OFF = CorrectionConfig(kind="none")
 ROLLOUT = RolloutConfig()
+REINFORCE = PolicyLossConfig(kind="reinforce", ratio_base="current")
+"""No ratio, so no log-probs of an older policy."""
 SYMMETRIC = PolicyLossConfig(clip_eps_low=0.2, clip_eps_high=0.2)
 """PPO's clip: .2 on both sides."""
 
@@ -144,7 +146,7 @@ def rloo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
         truncated="keep",
         rollout=rollout,
         advantage=AdvantageConfig(kind="leave_one_out"),
-        loss=PolicyLossConfig(kind="reinforce"),
+        loss=REINFORCE,
         kl=KlConfig(coef=0.05, estimator="k1", place="reward"),
         correction=OFF,
     )
@@ -217,7 +219,7 @@ def raft(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
         truncated="keep",
         rollout=rollout,
         advantage=AdvantageConfig(kind="reward"),
-        loss=PolicyLossConfig(kind="reinforce"),
+        loss=REINFORCE,
         correction=OFF,
     )
 
@@ -246,7 +248,7 @@ def em_pg(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
         truncated="keep",
         rollout=rollout,
         advantage=AdvantageConfig(kind="group_centred"),
-        loss=PolicyLossConfig(kind="reinforce"),
+        loss=REINFORCE,
         correction=OFF,
         epochs=2,
         allow_biased=("off_policy_without_ratio",),

@@ -348,6 +348,20 @@ def test_entropy_bonus_is_the_gradient_of_the_visited_entropy():
     _close(got, 0.3 * jax.grad(entropy)(theta))
 
 
+def test_a_step_along_the_bonus_raises_a_bandit_s_entropy():
+    table = Tabular(vocab=5, length=1)
+    theta = table.init(0, scale=2.0)
+    cfg = _config("reward", 1, entropy=EntropyConfig(kind="bonus", coef=1.0))
+    nothing = np.zeros(5)
+    step = expected_gradient(cfg, table, theta, nothing, entropy_coef=1.0)
+
+    def entropy(theta):
+        p = table.probs(theta)
+        return -float(jnp.sum(p * jnp.log(p)))
+
+    assert entropy(theta + 0.1 * step) > entropy(theta) + 1e-3
+
+
 def test_group_advantages_sum_to_zero():
     # One prompt's gradient does not change when a constant is added to rewards.
     theta = SMALL.init(2)
