@@ -45,14 +45,21 @@ def player_page(
     return page(title, intro + player_section(traces, view, names=names))
 
 
-def page(title: str, body: str) -> str:
-    """Return a self-contained page in the common style."""
+def page(title: str, body: str, *, styles: Sequence[str] = ("player.css",)) -> str:
+    """Return a self-contained page.
+
+    Args:
+      title: of the window.
+      body: markup.
+      styles: style sheets among the assets; the common one is `player.css`.
+    """
+    style = "".join(asset(name) for name in styles)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{html.escape(title)}</title>\n"
-        f"<style>\n{_asset('player.css')}</style>\n</head>\n<body>\n"
+        f"<style>\n{style}</style>\n</head>\n<body>\n"
         f"{body}\n</body>\n</html>\n"
     )
 
@@ -86,7 +93,7 @@ def player_section(
     return (
         _MARKUP.format(kind=html.escape(view.kind), legend=_legend(view, known=known))
         + f'<script type="application/json" id="traces">{text}</script>\n'
-        + f"<script>\n{_asset('player.js')}</script>\n"
+        + f"<script>\n{asset('player.js')}</script>\n"
     )
 
 
@@ -153,7 +160,8 @@ def _legend(view: PuzzleView, *, known: bool) -> str:
     return "".join(items) + (right + wrong if known else "")
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a script or a style sheet of this package."""
     return (
         resources.files("lrm_jax.evaluation")
         .joinpath("assets", name)

@@ -45,19 +45,24 @@ RC: Any = {
 
 
 @contextmanager
-def _figure(
-    out: io.BytesIO, *, columns: int = 1, size: tuple[float, float] = (5.6, 3.6)
+def figure_axes(
+    out: io.BytesIO,
+    *,
+    columns: int = 1,
+    rows: int = 1,
+    size: tuple[float, float] = (5.6, 3.6),
 ) -> Iterator[list["Axes"]]:
-    """Give axes in our style; the figure is written to `out` at the end."""
+    """Give axes in our style, row by row; the figure is written to `out` at the end."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(RC):
-        figure = Figure(figsize=(size[0] * columns, size[1]))
+    apart: Any = {"figure.constrained_layout.h_pad": 0.12} if rows > 1 else {}
+    with rc_context(RC | apart):
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows))
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-        yield list(axes)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        yield list(axes.ravel())
         # No software version inside: equal data gives equal bytes.
         figure.savefig(out, format="png", metadata={"Software": None})
 
@@ -73,21 +78,22 @@ def plot_training_curves(records: Sequence[Mapping[str, Any]]) -> bytes:
         ("Training batch", "accuracy", ["accuracy/exact", "accuracy/token"]),
         ("Evaluation", "accuracy", ["eval/exact_accuracy", "eval/token_accuracy"]),
     ]
-    series = {name: _series(records, name) for _, _, names in panels for name in names}
+    names = [name for _, _, names in panels for name in names]
+    series = {name: series_of(records, name) for name in names}
     panels = [p for p in panels if any(len(series[name][0]) for name in p[2])]
     out = io.BytesIO()
-    with _figure(out, columns=max(1, len(panels)), size=(4.6, 3.4)) as axes:
+    with figure_axes(out, columns=max(1, len(panels)), size=(4.6, 3.4)) as axes:
         if not panels:
-            _say_empty(axes[0], "no metrics yet")
+            say_empty(axes[0], "no metrics yet")
         for ax, (title, unit, names) in zip(axes, panels, strict=False):
             for i, name in enumerate(names):
                 steps, values = series[name]
                 if len(steps):
-                    _draw_series(ax, steps, values, _short(name), i)
+                    draw_series(ax, steps, values, _short(name), i)
             ax.set(title=title, xlabel="training step", ylabel=unit)
             ax.margins(x=0.02)
             if unit == "accuracy":
-                _percent_axis(ax)
+                percent_axis(ax)
             elif all(v > 0 for n in names for v in series[n][1]):
                 ax.set_yscale("log")
             ax.legend()
@@ -108,7 +114,7 @@ def plot_accuracy_by_budget(
         mean steps.
     """
     out = io.BytesIO()
-    with _figure(out) as (ax,):
+    with figure_axes(out) as (ax,):
         for i, (label, curve) in enumerate(curves.items()):
             _draw_curve(ax, curve, label, i)
         early = [r for r in results if r["budget"] == "-1" or "+halt" in r["budget"]]
@@ -132,7 +138,7 @@ def plot_accuracy_by_budget(
             ylabel="puzzles solved",
         )
         _step_axis(ax, max(e["steps"] for curve in curves.values() for e in curve))
-        _percent_axis(ax)
+        percent_axis(ax)
         ax.legend(loc="best", title="shaded: 95 % interval", title_fontsize=8)
     return out.getvalue()
 
@@ -141,7 +147,7 @@ def plot_halting_histogram(counts: Sequence[int], never: int) -> bytes:
     """Draw at which step the halting head first fired; `never` gets its own bar."""
     total = sum(counts) + never
     out = io.BytesIO()
-    with _figure(out) as (ax,):
+    with figure_axes(out) as (ax,):
         steps = np.arange(1, len(counts) + 1)
         share = np.asarray(counts) / max(total, 1)
         ax.bar(steps, share, width=0.85, color=BLUE)
@@ -175,7 +181,7 @@ def plot_halting_histogram(counts: Sequence[int], never: int) -> bytes:
             ylabel="share of puzzles",
         )
         ax.grid(axis="x", visible=False)
-        _percent_axis(ax, full=False)
+        percent_axis(ax, full=False)
     return out.getvalue()
 
 
@@ -183,7 +189,7 @@ def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
     """Draw how often the answer was right against the halting probability."""
     bins = [b for b in calibration["bins"] if b["n"]]
     out = io.BytesIO()
-    with _figure(out, size=(4.6, 4.8)) as (ax,):
+    with figure_axes(out, size=(4.6, 4.8)) as (ax,):
         ax.plot([0, 1], [0, 1], color=BLACK, linestyle="--", linewidth=1, label="ideal")
         if bins:
             _draw_bins(ax, bins)
@@ -208,7 +214,7 @@ def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
             transform=ax.transAxes,
             va="top",
         )
-        _percent_axis(ax, full=False)
+        percent_axis(ax, full=False)
     return out.getvalue()
 
 
@@ -242,10 +248,10 @@ def _draw_bins(ax: "Axes", bins: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _series(
+def series_of(
     records: Sequence[Mapping[str, Any]], name: str
 ) -> tuple[list[int], list[float]]:
-    """Steps and finite values at which a metric was logged."""
+    """Return the steps and the finite values at which a metric was logged."""
     points = [
         (r["step"], r[name])
         for r in records
@@ -254,10 +260,10 @@ def _series(
     return [p[0] for p in points], [p[1] for p in points]
 
 
-def _draw_series(
+def draw_series(
     ax: "Axes", steps: Sequence[int], values: Sequence[float], label: str, i: int
 ) -> None:
-    """One line; where it is long and noisy, faint, under its running mean."""
+    """Draw a line; where it is long and noisy, faint, under its running mean."""
     color, dash = CYCLE[i % len(CYCLE)], DASHES[i % len(DASHES)]
     marker = MARKERS[i % len(MARKERS)] if len(steps) <= 12 else None
     width = len(steps) // 25
@@ -302,7 +308,8 @@ def _short(name: str) -> str:
     return names.get(tail, tail)
 
 
-def _percent_axis(ax: "Axes", *, full: bool = True) -> None:
+def percent_axis(ax: "Axes", *, full: bool = True) -> None:
+    """Write a share as percent; `full`: from 0 to 100."""
     from matplotlib.ticker import PercentFormatter
 
     if full:
@@ -321,6 +328,7 @@ def _step_axis(ax: "Axes", last: int) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _say_empty(ax: "Axes", text: str) -> None:
+def say_empty(ax: "Axes", text: str = "") -> None:
+    """Leave axes out; write what there is to say in their place."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes)

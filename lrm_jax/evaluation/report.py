@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lrm_jax.evaluation import metrics, plots, report_page
+from lrm_jax.evaluation import metrics, plots, policy_plots, report_page
 from lrm_jax.evaluation.run_records import RunGroup, group_runs, read_run
 from lrm_jax.evaluation.tables import as_csv, latex, markdown, table_rows
 from lrm_jax.types import UserError
@@ -75,12 +75,25 @@ def draw(groups: Sequence[RunGroup]) -> dict[str, bytes]:
         pictures["accuracy_by_budget.png"] = plots.plot_accuracy_by_budget(
             curves, results=results
         )
+    by_tokens = {
+        group.label: run.evaluation["results"]
+        for group in groups
+        for run in group.runs[:1]
+        if group.is_policy and run.evaluation and len(run.evaluation["results"]) > 1
+    }
+    if by_tokens:
+        png = policy_plots.plot_accuracy_by_tokens(by_tokens)
+        pictures["accuracy_by_tokens.png"] = png
     for i, group in enumerate(groups):
         prefix = f"{i + 1}_" if len(groups) > 1 else ""
         run = next((r for r in group.runs if r.evaluation), group.runs[0])
         if run.metrics:
-            png = plots.plot_training_curves(run.metrics)
-            pictures[f"{prefix}training.png"] = png
+            draw_curves = (
+                policy_plots.plot_learning_curves
+                if run.is_policy
+                else plots.plot_training_curves
+            )
+            pictures[f"{prefix}training.png"] = draw_curves(run.metrics)
         found = run.evaluation or {}
         if found.get("halting_histogram"):
             pictures[f"{prefix}halting.png"] = plots.plot_halting_histogram(

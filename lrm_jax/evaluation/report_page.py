@@ -1,6 +1,6 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The HTML page of a report: table, pictures, player and config in one file."""
+"""The HTML page of a report: table, pictures, what was thought, and config."""
 
 import base64
 import html
@@ -8,13 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lrm_jax.evaluation import completions_page, tables
 from lrm_jax.evaluation import html as player
-from lrm_jax.evaluation import tables
 from lrm_jax.evaluation.run_records import RunGroup
+from lrm_jax.evaluation.samples import read_samples
 from lrm_jax.evaluation.trace import load_traces
 
 CAPTIONS = {
     "accuracy_by_budget": "Puzzles solved against steps of thought",
+    "accuracy_by_tokens": "Problems solved against tokens of thought",
     "training": "Training curves",
     "halting": "Step at which the halting head first fires",
     "calibration": "Halting probability against answers that were right",
@@ -31,21 +33,48 @@ def build(
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _table(rows),
+        _alarms(groups),
         _parts(groups),
         _player(groups),
         _pictures(groups, pictures),
+        _completions(groups),
         _configs(groups),
     ]
-    return player.page(f"Report: {title}", "\n".join(filter(None, sections)))
+    body = "\n".join(filter(None, sections))
+    return player.page(f"Report: {title}", body, styles=completions_page.STYLES)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
+    names = tables.columns(rows)
     return _html_table(
-        tables.COLUMNS,
-        [tables.display_cells(row) for row in rows],
+        names,
+        [tables.display_cells(row, names) for row in rows],
         "Accuracy by thinking budget",
-        tables.NOTE,
+        tables.note(names),
     )
+
+
+def _alarms(groups: Sequence[RunGroup]) -> str:
+    """What training warned of, once each."""
+    items = [
+        f"<li>{html.escape(run.path.name)}, step {int(record['step']):,}: "
+        f"{html.escape(str(record.get('message', record['alarm'])))}</li>"
+        for group in groups
+        for run in group.runs
+        for record in run.alarms
+    ]
+    return f"<h2>Alarms</h2>\n<ul>\n{''.join(items)}\n</ul>" if items else ""
+
+
+def _completions(groups: Sequence[RunGroup]) -> str:
+    """The completions of the first run that wrote some down."""
+    for group in groups:
+        for run in group.runs if group.is_policy else ():
+            samples = read_samples(run.path)
+            if samples.groups:
+                heading = f"<h2>Completions: {html.escape(group.label)}</h2>"
+                return heading + completions_page.completions_section(samples)
+    return ""
 
 
 def _html_table(

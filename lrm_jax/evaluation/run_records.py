@@ -33,6 +33,21 @@ class RunRecord:
     evaluation: dict[str, Any] | None
 
     @property
+    def recipe(self) -> str:
+        """Which recipe trained it."""
+        return str(self.config.get("recipe", "latent"))
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it thinks in tokens."""
+        return self.recipe != "latent"
+
+    @property
+    def alarms(self) -> list[dict[str, Any]]:
+        """What training warned of: records with `step`, `alarm` and `message`."""
+        return [record for record in self.metrics if "alarm" in record]
+
+    @property
     def traces(self) -> Path | None:
         """The file of traces, where there is one."""
         path = self.path / "report" / "traces.npz"
@@ -45,6 +60,11 @@ class RunGroup:
 
     label: str
     runs: list[RunRecord]
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether they think in tokens."""
+        return self.runs[0].is_policy
 
 
 def read_run(path: str | os.PathLike[str]) -> RunRecord:

@@ -10,6 +10,21 @@ from typing import Any
 from lrm_jax.evaluation import metrics
 from lrm_jax.evaluation.run_records import RunGroup
 
+NUMBERS = ("exact_accuracy", "token_accuracy", "mean_steps")
+POLICY_NUMBERS = ("lenient_accuracy", "mean_tokens", "truncated")
+"""What a row holds, and what it holds beside where it is of a token policy."""
+
+COLUMNS = ("run", "seeds", "budget", "solved", "cells right", "mean steps", "puzzles")
+POLICY_COLUMNS = ("run", "seeds", "budget", "solved", "lenient", "thought", "tokens")
+POLICY_COLUMNS += ("cut off", "problems")
+MIXED_COLUMNS = ("run", "seeds", "budget", "solved", "mean steps", "problems")
+
+NOTE = "Percent; ± standard error over seeds, [ ] 95 % Wilson interval of one seed."
+POLICY_NOTE = (
+    "Solved by the most likely completion, strictly read; thought and tokens are means "
+    "over completions."
+)
+
 
 def table_rows(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
     """Return one row per group and budget; accuracies are means over seeds.
@@ -48,7 +63,7 @@ def _row(
         "budget": budget,
         "n": found[0][0] if found else None,
     }
-    for name in ("exact_accuracy", "token_accuracy", "mean_steps"):
+    for name in NUMBERS + (POLICY_NUMBERS if group.is_policy else ()):
         values = [r[name] for _, r in found if r.get(name) is not None]
         mean = metrics.mean_and_se(values) if values else None
         row[name] = mean.mean if mean else None
@@ -57,27 +72,45 @@ def _row(
     return row
 
 
-COLUMNS = ("run", "seeds", "budget", "solved", "cells right", "mean steps", "puzzles")
+def columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the cells: of policies, of latent reasoners, or of both."""
+    policies = [_is_policy(row) for row in rows]
+    if policies and all(policies):
+        return POLICY_COLUMNS
+    return MIXED_COLUMNS if any(policies) else COLUMNS
 
 
-def display_cells(row: dict[str, Any]) -> list[str]:
-    """Return a row as text, in the order of `COLUMNS`."""
-    puzzles = "" if row["n"] is None else f"{row['n']:,}"
-    steps = "" if row["mean_steps"] is None else f"{row['mean_steps']:.2f}"
-    return [
-        row["run"],
-        str(row["seeds"]),
-        row["budget"] or "not evaluated",
-        _percent(row, "exact_accuracy", row["ci95"]),
-        _percent(row, "token_accuracy", None),
-        steps,
-        puzzles,
-    ]
+def display_cells(row: dict[str, Any], columns: Sequence[str] = COLUMNS) -> list[str]:
+    """Return a row as text, a cell a column."""
+    cells = {
+        "run": lambda: row["run"],
+        "seeds": lambda: str(row["seeds"]),
+        "budget": lambda: row["budget"] or "not evaluated",
+        "solved": lambda: _percent(row, "exact_accuracy", row["ci95"]),
+        "cells right": lambda: _percent(row, "token_accuracy", None),
+        "lenient": lambda: _percent(row, "lenient_accuracy", None),
+        "mean steps": lambda: _mean(row, "mean_steps", 2),
+        "thought": lambda: _mean(row, "mean_steps", 1),
+        "tokens": lambda: _mean(row, "mean_tokens", 1),
+        "cut off": lambda: _percent(row, "truncated", None),
+        "puzzles": lambda: "" if row["n"] is None else f"{row['n']:,}",
+        "problems": lambda: "" if row["n"] is None else f"{row['n']:,}",
+    }
+    return [cells[column]() for column in columns]
+
+
+def _is_policy(row: dict[str, Any]) -> bool:
+    return POLICY_NUMBERS[0] in row
+
+
+def _mean(row: dict[str, Any], name: str, digits: int) -> str:
+    value = row.get(name)
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(row: dict[str, Any], name: str, ci95: list[float] | None) -> str:
     """A percentage with its interval or standard error, where it has one."""
-    if row[name] is None:
+    if row.get(name) is None:
         return ""
     text = f"{100 * row[name]:.1f}"
     if row[f"{name}_se"] is not None:
@@ -85,24 +118,30 @@ def _percent(row: dict[str, Any], name: str, ci95: list[float] | None) -> str:
     return f"{text} [{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]" if ci95 else text
 
 
-NOTE = "Percent; ± standard error over seeds, [ ] 95 % Wilson interval of one seed."
+def note(names: Sequence[str]) -> str:
+    """Return what stands under a table with these columns."""
+    return f"{NOTE} {POLICY_NOTE}" if "thought" in names else NOTE
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the table in Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |"]
-    lines.append("| --- | ---: | --- |" + " ---: |" * (len(COLUMNS) - 3))
+    names = columns(rows)
+    lines = ["| " + " | ".join(names) + " |"]
+    lines.append("| --- | ---: | --- |" + " ---: |" * (len(names) - 3))
     for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in display_cells(row)]
+        cells = [cell.replace("|", "\\|") for cell in display_cells(row, names)]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", NOTE]) + "\n"
+    return "\n".join([*lines, "", note(names)]) + "\n"
 
 
 def latex(rows: Sequence[dict[str, Any]]) -> str:
     """Return the table as a LaTeX tabular (booktabs)."""
-    body = [" & ".join(map(_escape, COLUMNS)) + r" \\", r"\midrule"]
-    body += [" & ".join(map(_escape, display_cells(row))) + r" \\" for row in rows]
-    head = [f"% {NOTE}", r"\begin{tabular}{lrlrrrr}", r"\toprule"]
+    names = columns(rows)
+    cells = [names, *(display_cells(row, names) for row in rows)]
+    head_row, *body = (" & ".join(map(_escape, line)) + r" \\" for line in cells)
+    body = [head_row, r"\midrule", *body]
+    align = "lrl" + "r" * (len(names) - 3)
+    head = [f"% {note(names)}", rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
     return "\n".join([*head, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -121,7 +160,8 @@ def _escape(text: str) -> str:
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return the table as CSV with full numbers."""
     out = io.StringIO()
-    names = [name for name in rows[0] if name != "ci95"] + ["ci95_low", "ci95_high"]
+    held = dict.fromkeys(name for row in rows for name in row if name != "ci95")
+    names = [*held, "ci95_low", "ci95_high"]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:

@@ -3,9 +3,7 @@
 import html as stdlib_html
 import json
 import re
-import shutil
 import struct
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -23,13 +21,7 @@ from tests.evaluation.boards import (
     maze_trace,
     sudoku_trace,
 )
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-    *("--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-)
+from tests.evaluation.browsing import open_page
 
 
 def data_of(page):
@@ -112,13 +104,6 @@ def test_player_needs_a_trace():
         html.player_section([], SUDOKU)
 
 
-def browser():
-    for name in BROWSERS:
-        if shutil.which(name):
-            return name
-    pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-
-
 class Cells(HTMLParser):
     """Text and attributes of every cell, by number."""
 
@@ -138,22 +123,6 @@ class Cells(HTMLParser):
 
     def handle_endtag(self, tag):
         self.open = None
-
-
-def open_page(tmp_path, page, *, fragment="", screenshot=None):
-    """Return the DOM after the page's script has run for ten virtual seconds."""
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    command = [
-        browser(),
-        *FLAGS,
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1100,800",
-        "--virtual-time-budget=10000",
-        f"--screenshot={screenshot}" if screenshot else "--dump-dom",
-        (tmp_path / "page.html").as_uri() + fragment,
-    ]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
-    return done.stdout.decode()
 
 
 def cells_of(dom):
