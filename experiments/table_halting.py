@@ -61,7 +61,7 @@ ROWS = {
 def rows(scale: str = "full") -> dict[str, RunConfig]:
     base, n_seeds = {
         "smoke": (replace(presets.sudoku4_tiny(), TRM | SMOKE), 1),
-        "small": (replace(presets.sudoku6_small(), TRM), 3),
+        "small": (replace(presets.quickstart_latent(), TRM), 3),
         "full": (presets.trm_mlp_sudoku(), 1),
     }[scale]
     base = replace(base, {"name": "table_halting"})

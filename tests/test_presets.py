@@ -171,12 +171,12 @@ def test_get(tmp_path, monkeypatch):
         "def small():\n    return presets.sudoku4_tiny()\n"
         "wrong = 3\n"
     )
-    (tmp_path / "config.json").write_text(to_json(presets.sudoku6_small()))
+    (tmp_path / "config.json").write_text(to_json(presets.quickstart_latent()))
     (tmp_path / "sft.json").write_text(to_json(presets.sft_addition_tiny()))
     (tmp_path / "bad.json").write_text('{"recipe": "sfd"}')
     (tmp_path / "list.json").write_text("[1]")
     assert presets.get("mine_presets:small") == presets.sudoku4_tiny()
-    assert presets.get("config.json") == presets.sudoku6_small()
+    assert presets.get("config.json") == presets.quickstart_latent()
     assert presets.get("sft.json") == presets.sft_addition_tiny()
     for name, message in [
         ("hrm_sodoku", "unknown preset 'hrm_sodoku'; did you mean 'hrm_sudoku'"),

@@ -24,7 +24,6 @@ from lrm_jax.presets.published import (
 )
 from lrm_jax.presets.reinforcement import grpo_addition, sft_addition_cold
 from lrm_jax.presets.small import (
-    maze10_small,
     quickstart_latent,
     sudoku4_tiny,
 )
@@ -47,7 +46,6 @@ PRESETS: dict[str, Preset] = {
         trm_maze,
         trm_arc,
         sudoku4_tiny,
-        maze10_small,
         quickstart_latent,
         sft_addition_tiny,
         sft_jsonl,

@@ -51,55 +51,6 @@ def sudoku4_tiny() -> RunConfig:
     )
 
 
-def sudoku6_small() -> RunConfig:
-    """6x6 Sudoku (boxes of 2x3), row, column and box tables, Muon.
-
-    For a CPU: minutes. Of no paper.
-    """
-    base = sudoku4_tiny()
-    return replace(
-        base,
-        name="sudoku6_small",
-        data=PuzzleDataConfig(kind="sudoku", side=6, train_size=5000, test_size=1000),
-        model=replace(
-            base.model,
-            vocab_size=8,
-            seq_len=36,
-            d_model=128,
-            h_cycles=2,
-            l_cycles=3,
-            positions="grid",
-            grid_shape=(6, 6, 2, 3),
-            qk_norm=True,
-        ),
-        halting=replace(base.halting, max_steps=16),
-        optim=replace(base.optim, kind="muon", lr=1e-3, muon_lr=0.02),
-        train=replace(base.train, total_steps=5000),
-    )
-
-
-def maze10_small() -> RunConfig:
-    """Mazes of 10x10, row and column tables.
-
-    For a CPU: minutes. Of no paper.
-    """
-    base = sudoku4_tiny()
-    return replace(
-        base,
-        name="maze10_small",
-        data=PuzzleDataConfig(kind="maze", side=10, train_size=2000, test_size=500),
-        model=replace(
-            base.model,
-            vocab_size=6,
-            seq_len=100,
-            positions="grid",
-            grid_shape=(10, 10, 1, 1),
-        ),
-        halting=replace(base.halting, max_steps=16),
-        train=replace(base.train, total_steps=3000, batch_size=32),
-    )
-
-
 def quickstart_latent() -> RunConfig:
     """6x6 Sudoku with attention that knows rows, columns and boxes; Muon.
 
@@ -108,7 +59,7 @@ def quickstart_latent() -> RunConfig:
     paper: the shared module of TRM (arXiv 2510.04871) with one recursion of two
     updates, Muon as in arXiv 2601.19085. docs/measurements.md has what it reaches.
     """
-    base = sudoku6_small()
+    base = sudoku4_tiny()
     return replace(
         base,
         name="quickstart_latent",
@@ -123,10 +74,14 @@ def quickstart_latent() -> RunConfig:
         ),
         model=replace(
             base.model,
-            d_model=64,
+            vocab_size=8,
+            seq_len=36,
             ff_multiple=32,
             h_cycles=1,
             l_cycles=2,
+            positions="grid",
+            grid_shape=(6, 6, 2, 3),
+            qk_norm=True,
             relation_bias=True,
             q_pool="mean",
             grad_depth="all",
