@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lrm_jax.data.jsonl import Columns, Row, read_jsonl
-from lrm_jax.data.tasks.base import Example, Split
+from lrm_jax.data.tasks.base import Example, Split, TextTask
 from lrm_jax.data.tokenizer import Tokenizer
 from lrm_jax.data.verify.tags import after_thought, split_tags
 from lrm_jax.data.verify.verdict import Status, Verdict
@@ -38,20 +38,25 @@ class JsonlFiles(NamedTuple):
 
 
 class JsonlTask:
-    """Files as a task, judged by the text of the answer.
+    """Files as a task, judged by the text of the answer or as another task is.
 
     Attributes:
       name: of the training file.
       rows: of each split.
     """
 
-    def __init__(self, files: JsonlFiles) -> None:
+    def __init__(self, files: JsonlFiles, judge: TextTask | None = None) -> None:
         """Read the files.
+
+        Args:
+          files: which rows of which files.
+          judge: a task whose verifier judges; None compares text.
 
         Raises:
           UserError: a file or a line cannot be used, or nothing is left to train on.
         """
         self.name = files.path
+        self._judge = judge
         self._paths: dict[Split, str] = {
             "train": files.path,
             "test": files.test_path or files.path,
@@ -90,14 +95,17 @@ class JsonlTask:
         return None
 
     def verify(self, completion: str, example: Example) -> Verdict:
-        """Judge by the text of the answer."""
-        return judge_text(completion, example.answer)
+        """Judge one completion."""
+        return self.verify_batch([completion], [example])[0]
 
     def verify_batch(
         self, completions: list[str], examples: list[Example]
     ) -> list[Verdict]:
         """Judge many."""
-        return [self.verify(c, e) for c, e in zip(completions, examples, strict=True)]
+        if self._judge is not None:
+            return self._judge.verify_batch(completions, examples)
+        pairs = zip(completions, examples, strict=True)
+        return [judge_text(text, example.answer) for text, example in pairs]
 
 
 def hold_out(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:

@@ -193,6 +193,12 @@ class TextSource:
         ]
         return self.task.verify_batch(whole, examples)
 
+    def close(self) -> None:
+        """End the processes that judge, where a task has them."""
+        close = getattr(self.task, "close", None)
+        if close is not None:
+            close()
+
     def fingerprint(self) -> str:
         """Return a hash of what is trained on: equal for equal data."""
         digest = hashlib.sha256()
@@ -240,9 +246,19 @@ def shuffled(size: int, seed: int, purpose: int, first: int, count: int) -> list
 
 
 def task_or_files(
-    cfg: TextDataConfig, task: TextTask | None, *, needs: str = "completion"
+    cfg: TextDataConfig,
+    task: TextTask | None,
+    *,
+    needs: str = "completion",
+    judge: TextTask | None = None,
 ) -> TextTask:
     """Return the task that is given, or the files as one.
+
+    Args:
+      cfg: names the files.
+      task: or a task.
+      needs: what rows of files must have; see `read_jsonl`.
+      judge: a task whose verifier judges what is said to the files' prompts.
 
     Raises:
       UserError: neither is named, or both are.
@@ -265,5 +281,6 @@ def task_or_files(
             seed=cfg.seed,
             columns=cfg.columns,
             needs=needs,
-        )
+        ),
+        judge,
     )

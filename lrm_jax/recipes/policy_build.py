@@ -17,7 +17,12 @@ from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
 from lrm_jax.models.policy import Policy, token_policy
 from lrm_jax.recipes.origins import has_begun, started_from
-from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
+from lrm_jax.recipes.policy_config import (
+    ImportedPolicyConfig,
+    PolicyRunBase,
+    find_task,
+    fit_vocabulary,
+)
 from lrm_jax.recipes.policy_state import Updater, full_weights, trained_part
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import read_config
@@ -43,9 +48,20 @@ def make_text(config: PolicyRunBase, *, needs: str = "completion") -> TextSource
 
 
 def tokenizer_of(config: PolicyRunBase) -> Tokenizer:
-    """Return the tokenizer of a run."""
+    """Return the tokenizer of a run.
+
+    Raises:
+      UserError: an import came without one.
+    """
     task = find_task(config)
-    return make_tokenizer(config.tokenizer, task.tokenizer() if task else None)
+    own = task.tokenizer() if task else None
+    if isinstance(config, ImportedPolicyConfig):
+        if own is None and config.tokenizer.kind == "task":
+            raise UserError(
+                f"{config.name}: imported from a folder without tokenizer.json; put "
+                "one there and import again, or start from it with tokenizer.kind=..."
+            )
+    return make_tokenizer(config.tokenizer, own)
 
 
 def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
@@ -203,6 +219,10 @@ def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:
             value_head=config.model.value_head,
         )
         tokenizer = source.tokenizer
+        if tokenizer.kind == "task":  # it has none of its own to give
+            if config.task is None and config.tokenizer.kind == "task":
+                tokenizer_of(source)
+            tokenizer = config.tokenizer
         config = dataclasses.replace(config, model=model, tokenizer=tokenizer)
     return fit_vocabulary(config, tokenizer_of(config))
 

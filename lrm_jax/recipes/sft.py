@@ -155,16 +155,19 @@ def train(
     run = build(config)
     if dry_run:
         return _describe(run)
-    result, resumed_from = drive(
-        config,
-        run,
-        run_dir,
-        start=start,
-        evaluate=run.evaluate(),
-        identity_ignore=not_identity(config),
-        progress=progress,
-        profile_steps=profile_steps or 0,
-    )
+    try:
+        result, resumed_from = drive(
+            config,
+            run,
+            run_dir,
+            start=start,
+            evaluate=run.evaluate(),
+            identity_ignore=not_identity(config),
+            progress=progress,
+            profile_steps=profile_steps or 0,
+        )
+    finally:
+        run.source.close()
     return summary(run_dir, result, resumed_from)
 
 

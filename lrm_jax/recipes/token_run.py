@@ -15,12 +15,12 @@ from lrm_jax import sharding
 from lrm_jax.data.chat import PromptEncoder
 from lrm_jax.data.jsonl import Prompt
 from lrm_jax.data.tasks.base import Example
-from lrm_jax.data.text_source import TextSource
+from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.evaluation.metrics import wilson_interval
 from lrm_jax.models.policy import token_policy
 from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.recipes.policy_build import load_policy, make_text, tokenizer_of
-from lrm_jax.recipes.policy_config import PolicyRunBase, fit_vocabulary
+from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
 from lrm_jax.recipes.policy_eval import batches_of
 from lrm_jax.recipes.token_sampler import STOPS, Budget, Sampler, Sampling
 from lrm_jax.training import files
@@ -165,8 +165,9 @@ class TokenRun:
         """Measure greedy accuracy at several thinking budgets.
 
         Args:
-          data: JSONL; None for the run's own held-out examples, whose result is also
-            written to `report/`.
+          data: JSONL, judged as the run's task judges (by the text of the answer
+            where it has none); None for the run's own held-out examples, whose result
+            is also written to `report/`.
           budgets: see `ThinkingBudget`, in tokens; None for none.
           cap: the most tokens a budget may mean; `max_new` by default.
           max_new: the most tokens of a completion.
@@ -187,9 +188,13 @@ class TokenRun:
         for one in wanted:
             if one is not None:
                 ThinkingBudget.parse(one, unit="tokens", cap=cap or max_new)
-        results = [
-            self._measure(source, examples, budget, max_new, cap) for budget in wanted
-        ]
+        try:
+            results = [
+                self._measure(source, examples, budget, max_new, cap)
+                for budget in wanted
+            ]
+        finally:
+            source.close()
         report = {
             "n": len(examples),
             "results": results,
@@ -238,9 +243,8 @@ class TokenRun:
         data = dataclasses.replace(
             self.config.data, path=path, test_path=path, test_size=0, train_size=0
         )
-        config = dataclasses.replace(self.config, data=data, task=None)
-        source = make_text(config, needs="answer")
-        return TextSource(data, source.task, self.tokenizer)
+        task = task_or_files(data, None, needs="answer", judge=find_task(self.config))
+        return TextSource(data, task, self.tokenizer)
 
     def _measure(
         self,

@@ -182,7 +182,6 @@ def test_the_average_is_what_others_start_from(run_dir, tmp_path):
         ),
         (["model.n_layers=2"], "has no 'layers_1/attn.*', which model.* asks for"),
         (["model.scan_layers=true"], "has no 'stage_0/.*', which model.* asks for"),
-        (["task=none", "model.vocab_size=0"], "data.path is empty and there is no"),
     ],
 )
 def test_what_does_not_fit_is_named(run_dir, tmp_path, words, message):
@@ -233,6 +232,21 @@ def test_an_import_is_opened_and_not_trained(imported, tmp_path):
         lrm_jax.train(run.config, str(tmp_path / "x"))
 
 
+def test_an_import_without_a_tokenizer(imported, tmp_path, sums):
+    source = tmp_path / "source"
+    shutil.copytree(imported, source)
+    written = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(written | {"task": None}))
+    message = "imported: imported from a folder without tokenizer.json"
+    with pytest.raises(UserError, match=message):
+        lrm_jax.load(str(source))
+    words = ["inherit=true", "train.total_steps=1", "task=none", f"data.path={sums}"]
+    with pytest.raises(UserError, match=message):
+        train(tiny(*words), tmp_path / "run", init_from=str(source))
+    words += ["tokenizer.kind=symbols", "tokenizer.symbols=0 1 2 3 4 5 6 7 8 9 + ="]
+    train(tiny(*words), tmp_path / "run", init_from=str(source))
+
+
 def test_latent_runs_are_no_policies(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"recipe": "latent"}))
     (tmp_path / "checkpoints").mkdir()
@@ -259,6 +273,7 @@ def test_latent_runs_are_no_policies(tmp_path):
         (["model.dtype=float64"], "model.dtype='float64': JAX has 64 bits switched"),
         (["data.test_size=0"], "data.test_size=0: no held-out example"),
         (["task.name=additon"], "task.name='additon'"),
+        (["task=none", "model.vocab_size=0"], "data.path is empty and there is no"),
     ],
 )
 def test_configs_that_cannot_run(tmp_path, words, message):
