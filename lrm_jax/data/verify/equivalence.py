@@ -13,8 +13,7 @@ from lrm_jax.data.verify.normal import has_foreign_digits, normalise
 from lrm_jax.data.verify.numbers import equal_numbers, parse_number
 
 MAX_LENGTH = 4_000
-_MAX_PARTS = 64
-_MAX_DEPTH = 6
+_EFFORT = 2_500  # comparisons; each split of an answer shares them out
 _MAX_BOXES = 3  # one in the other
 
 _OPENING = ("(", "[", r"\{", "{", r"\langle")
@@ -42,7 +41,7 @@ def equal_answers(first: str, second: str) -> bool | None:
     a, b = normalise(first), normalise(second)
     if a.unit and b.unit and a.unit != b.unit:
         return False
-    return bool(a.text and b.text) and _equal(a.text, b.text, _MAX_DEPTH)
+    return bool(a.text and b.text) and _equal(a.text, b.text, _EFFORT)
 
 
 def _unboxed(text: str) -> str:
@@ -57,7 +56,7 @@ def _unboxed(text: str) -> str:
     return text
 
 
-def _equal(a: str, b: str, depth: int) -> bool:
+def _equal(a: str, b: str, effort: int) -> bool:
     """Compare two spellings without spaces."""
     if a == b:
         return True
@@ -69,34 +68,34 @@ def _equal(a: str, b: str, depth: int) -> bool:
     choices = _CHOICE.fullmatch(a), _CHOICE.fullmatch(b)
     if choices[0] and choices[1]:
         return choices[0][1] == choices[1][1]
-    if depth == 0:
+    if effort < 1:
         return False
     for simpler in (_without_left_sides, _as_intervals, _without_parentheses):
         changed = simpler(a, b)
         if changed != (a, b):
-            return _equal(*changed, depth - 1)
-    return _equal_parts(a, b, depth) or _plain(a) == _plain(b)
+            return _equal(*changed, effort // 2)
+    return _equal_parts(a, b, effort) or _plain(a) == _plain(b)
 
 
-def _equal_parts(a: str, b: str, depth: int) -> bool:
+def _equal_parts(a: str, b: str, effort: int) -> bool:
     """Compare matrices, relations, lists and brackets entry by entry."""
     cells = _cells(a), _cells(b)
     if cells[0] and cells[1]:
-        return _in_order(*cells, depth)
+        return _in_order(*cells, effort)
     sides = _sides(a), _sides(b)
     if sides[0] and sides[1]:
         return any(
-            one[1] == sides[1][1] and _in_order(one[::2], sides[1][::2], depth)
+            one[1] == sides[1][1] and _in_order(one[::2], sides[1][::2], effort)
             for one in (sides[0], _turned(sides[0]))
         )
     members = _members(a), _members(b)
     if members[0] and members[1]:
-        return _any_order(*members, depth)
+        return _any_order(*members, effort)
     inside_a, inside_b = _inside(a), _inside(b)
     if inside_a and inside_b:
         same_brackets = inside_a[:2] == inside_b[:2]
-        return same_brackets and _in_order(inside_a[2], inside_b[2], depth)
-    return _equal_fractions(a, b, depth)
+        return same_brackets and _in_order(inside_a[2], inside_b[2], effort)
+    return _equal_fractions(a, b, effort)
 
 
 def _cells(text: str) -> list[str]:
@@ -139,10 +138,10 @@ def _members(text: str) -> list[str]:
     return []
 
 
-def _equal_fractions(a: str, b: str, depth: int) -> bool:
+def _equal_fractions(a: str, b: str, effort: int) -> bool:
     r"""Compare `\frac{p}{q}` with `p/q`."""
     first, second = _over(a), _over(b)
-    return bool(first and second) and _in_order(first, second, depth)
+    return bool(first and second) and _in_order(first, second, effort)
 
 
 def _over(text: str) -> list[str]:
@@ -200,19 +199,23 @@ def _interval(text: str) -> str:
     return text
 
 
-def _in_order(a: list[str], b: list[str], depth: int) -> bool:
+def _in_order(a: list[str], b: list[str], effort: int) -> bool:
+    share = effort // max(2, len(a))
     return len(a) == len(b) and all(
-        _equal(x, y, depth - 1) for x, y in zip(a, b, strict=True)
+        _equal(x, y, share) for x, y in zip(a, b, strict=True)
     )
 
 
-def _any_order(a: list[str], b: list[str], depth: int) -> bool:
+def _any_order(a: list[str], b: list[str], effort: int) -> bool:
     """Whether entries can be paired (greedily: equality is nearly transitive)."""
-    rest = list(b)
-    if len(a) != len(b) or len(a) > _MAX_PARTS:
+    if len(a) != len(b):
         return False
+    pairs = max(2, len(a) * len(a))
+    if pairs > effort:
+        return sorted(a) == sorted(b)
+    rest, share = list(b), effort // pairs
     for x in a:
-        match = next((y for y in rest if _equal(x, y, depth - 1)), None)
+        match = next((y for y in rest if _equal(x, y, share)), None)
         if match is None:
             return False
         rest.remove(match)

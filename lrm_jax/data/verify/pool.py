@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from lrm_jax.data.verify.worker import BOOT
+from lrm_jax.data.verify.worker import BOOT, plain
 from lrm_jax.types import UserError
 
 _MAX_BATCH = 32  # calls sent to a child at once
@@ -70,7 +70,7 @@ class _Child:
     ) -> None:
         """Queue calls to be sent."""
         self.jobs.extend(jobs)
-        line = json.dumps([items[job] for job in jobs]).encode() + b"\n"
+        line = json.dumps([items[job] for job in jobs], default=plain).encode() + b"\n"
         self.unsent = memoryview(line)
         self.due = time.monotonic() + deadline_s
 

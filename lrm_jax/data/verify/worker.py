@@ -64,13 +64,13 @@ def _find(target: str) -> Callable[[Any], Any]:
 def _call(function: Callable[[Any], Any], item: Any) -> dict[str, Any]:
     try:
         value = function(item)
-        json.dumps(value, default=_plain)
+        json.dumps(value, default=plain)
     except BaseException as error:
         return {"error": describe(error)}
     return {"value": value}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn arrays and their scalars into lists and numbers."""
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
 
 
 def _send(sink: BinaryIO, message: dict[str, Any]) -> None:
-    sink.write(json.dumps(message, default=_plain).encode() + b"\n")
+    sink.write(json.dumps(message, default=plain).encode() + b"\n")
     sink.flush()
 
 

@@ -425,6 +425,20 @@ def test_a_piece_repeated_takes_no_time(piece):
             assert time.process_time() - start < 0.05
 
 
+@pytest.mark.parametrize(("levels", "width"), [(2, 40), (3, 9), (4, 5), (9, 2)])
+def test_sets_of_sets_in_another_order_take_no_time(levels, width):
+    def nest(level: int, first: int, turn: int) -> str:
+        if level == 0:
+            return str(first)
+        size = width ** (level - 1)
+        parts = [nest(level - 1, first + i * size, turn) for i in range(width)]
+        return r"\{" + ",".join(parts[::turn]) + r"\}"
+
+    start = time.process_time()
+    equal_answers(nest(levels, 0, 1)[:4000], nest(levels, 0, -1)[:4000])
+    assert time.process_time() - start < 0.05
+
+
 def test_braces_and_towers_are_safe():
     deep = "{" * 100_000 + "5" + "}" * 100_000
     for text in (deep, r"\boxed" + deep, "9^{9^{9^9}}", "{" * 100_000, "5" * 100_000):
