@@ -10,12 +10,13 @@ only, so a run that was stopped and one that was not end with the same bits.
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from lrm_jax.training import metrics as metrics_lib
 from lrm_jax.training.checkpoint import Checkpointer
 from lrm_jax.training.clocks import Profile, Rate
 from lrm_jax.training.compiles import watched
+from lrm_jax.training.ending import LoopResult, Stop, explain
 from lrm_jax.training.interrupts import StopRequests
 from lrm_jax.training.mastery import Mastery
 from lrm_jax.training.progress import Style, make_progress
@@ -28,31 +29,6 @@ from lrm_jax.types import UserError
 
 StepFn = Callable[[TrainState, Any], tuple[TrainState, metrics_lib.StepMetrics]]
 EvaluateFn = Callable[[TrainState], Mapping[str, float]]
-Reason = Literal["done", "mastered", "time", "interrupted", "terminated", "nan"]
-
-
-class LoopResult(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-      state: the last state (after a NaN: not to be used).
-      step: optimizer steps done.
-      reason: why it ended; `nan` is a failed run, all else is saved.
-      message: one line for a person.
-      metrics: newest value of every metric.
-      best: {"step", "value"} of the best evaluation, or None.
-      recompiles: programs compiled by the step after its first call; 0 is right.
-      time_s: training time, restarts included.
-    """
-
-    state: TrainState
-    step: int
-    reason: Reason
-    message: str
-    metrics: dict[str, float | None]
-    best: dict[str, Any] | None
-    recompiles: int
-    time_s: float
 
 
 def restore_or_init(
@@ -127,14 +103,6 @@ def run(
             return loop.run(step_fn, state, next_batch, requests, profile_steps)
         finally:
             loop.close()
-
-
-class _Stop(Exception):
-    """Ends the loop."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason: Reason = reason
 
 
 class _Loop:
@@ -218,23 +186,23 @@ class _Loop:
                     self.stop_if_asked(requests)
                     self.evaluate_and_save_if_due(state)
                     self.stop_if_mastered()
-            raise _Stop("done", f"done: {total} steps")
-        except _Stop as stop:
+            raise Stop("done", f"done: {total} steps")
+        except Stop as stop:
             return self.finish(state, stop)
 
     def stop_if_asked(self, requests: StopRequests) -> None:
         """Stop on a signal, on mastery or when time is up."""
         if requests.reason:
-            raise _Stop(requests.reason, requests.reason)
+            raise Stop(requests.reason, requests.reason)
         self.stop_if_mastered()
         if 0 < self.cfg.max_time_s <= self.time_s():
-            raise _Stop("time", f"time is up ({self.cfg.max_time_s:g} s)")
+            raise Stop("time", f"time is up ({self.cfg.max_time_s:g} s)")
 
     def stop_if_mastered(self) -> None:
         """Stop once the goal was held."""
         if self.mastery.reached(self.step):
             metric, goal = self.cfg.stop_metric, self.cfg.stop_at_accuracy
-            raise _Stop("mastered", f"mastered: {metric} held {goal:g}")
+            raise Stop("mastered", f"mastered: {metric} held {goal:g}")
 
     def read_pending(self) -> None:
         """Read the metrics of the dispatch before; log if a record is due."""
@@ -244,7 +212,7 @@ class _Loop:
         values = metrics_lib.to_host(on_device)
         bad = metrics_lib.bad_loss(values)
         if bad:
-            raise _Stop("nan", f"{bad} is {values[bad][0]} at step {step}")
+            raise Stop("nan", f"{bad} is {values[bad][0]} at step {step}")
         self.window.add(values)
         self.rate.count(step)
         self.progress.advance(step)
@@ -326,7 +294,7 @@ class _Loop:
             return
         if not bool(all_finite((state.params, state.ema, state.opt_state))):
             message = f"parameters or optimizer are NaN or infinite at step {self.step}"
-            raise _Stop("nan", message)
+            raise Stop("nan", message)
         evaluated = self.evaluated_step == self.step
         metric = self.last.get(self.checkpointer.cfg.best_metric) if evaluated else None
         saved = {
@@ -341,7 +309,7 @@ class _Loop:
         self.checkpointer.save(self.step, state, saved, metric=metric)
         self.saved_step, self.saved_time = self.step, time.monotonic()
 
-    def finish(self, state: TrainState, stop: _Stop) -> LoopResult:
+    def finish(self, state: TrainState, stop: Stop) -> LoopResult:
         """Read what is pending, evaluate, save, and say how it ended."""
         reason, message = stop.reason, str(stop)
         try:
@@ -352,10 +320,11 @@ class _Loop:
                     self.evaluate_now(state)
             if reason != "nan":
                 self.save(state)
-        except _Stop as broken:
+        except Stop as broken:
             reason, message = broken.reason, str(broken)
         self.checkpointer.wait()
-        message = self.explain(reason, message)
+        where = self.folder.path
+        message = explain(reason, message, self.step, where, self.checkpointer)
         self.progress.say(message)
         return LoopResult(
             state=state,
@@ -367,20 +336,6 @@ class _Loop:
             recompiles=self.recompiles,
             time_s=self.time_s(),
         )
-
-    def explain(self, reason: Reason, message: str) -> str:
-        """Say what is kept and how to go on."""
-        where = self.folder.path
-        if reason == "nan":
-            kept = [i.step for i in self.checkpointer.list_steps() if i.complete]
-            good = f"checkpoint {kept[-1]} in {where} is sound" if kept else "none kept"
-            return f"stopped: {message}; {good}; a lower optim.lr or clipping helps"
-        if reason in ("interrupted", "terminated"):
-            return (
-                f"{message}: saved step {self.step} in {where}; run the same command"
-                f" again to go on (lrm train ... --run-dir {where})"
-            )
-        return message
 
     def note_recompile(self) -> None:
         """Say once that the step is not as static as it should be."""
