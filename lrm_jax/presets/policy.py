@@ -33,12 +33,13 @@ def sft_addition_tiny() -> SftRunConfig:
         optim=OptimConfig(
             kind="adamw",
             lr=3e-3,
+            lr_min_ratio=0.05,
             lr_warmup_steps=20,
             weight_decay=0.01,
             clip_norm=1.0,
         ),
         train=TrainConfig(
-            total_steps=400, batch_size=32, log_every=20, stop_metric=GREEDY
+            total_steps=600, batch_size=32, log_every=20, stop_metric=GREEDY
         ),
         eval=PolicyEvalConfig(every_steps=100, batch_size=128, max_new_tokens=48),
         checkpoint=CheckpointConfig(every_steps=200, best_metric=GREEDY),
