@@ -63,9 +63,9 @@ def test_a_second_evaluation_compiles_nothing(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("kind", ["streamed", "resident"])
 @pytest.mark.parametrize("kills", [2, 20])
-def test_killed_runs_end_bit_equal(tmp_path, kills, resident):
-    tally = run_chaos(tmp_path, kills, seed=kills, resident=resident)
+def test_killed_runs_end_bit_equal(tmp_path, kills, kind):
+    tally = run_chaos(tmp_path, kills, seed=kills, kind=kind)
     assert tally.differences == []
     assert tally.in_save >= kills // 4

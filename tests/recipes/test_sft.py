@@ -22,6 +22,7 @@ from lrm_jax.training.compiles import watched
 from lrm_jax.training.loading import load_params, write_params
 from lrm_jax.training.run_folder import open_run
 from lrm_jax.types import UserError
+from tests.recipes.chaos_train import run_chaos
 
 TINY = [
     "model.d_model=16",
@@ -95,6 +96,14 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, sums, endless):
     resumed = train(tiny(*words), tmp_path / "half")
     assert resumed["resumed_from"] == 3 and resumed["recompiles"] == 0
     same_bits(tmp_path / "whole", tmp_path / "half")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 20])
+def test_killed_runs_end_bit_equal(tmp_path, kills):
+    tally = run_chaos(tmp_path, kills, seed=kills, kind="sft")
+    assert tally.differences == []
+    assert tally.in_save >= kills // 4
 
 
 def test_evaluation_is_recorded_and_compiles_once(run_dir):
