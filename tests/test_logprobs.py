@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from lrm_jax.logprobs import LogProbs, chunked_logps
+from lrm_jax.sharding import MeshConfig, make_mesh
 
 
 def _plain(hidden, kernel, targets, temperature=1.0, n_valid=None):
@@ -212,6 +215,26 @@ def test_jit_and_vmap_agree_with_the_eager_call():
     )
     np.testing.assert_allclose(jitted.logps, eager.logps, atol=1e-6)
     np.testing.assert_allclose(mapped.entropy.ravel(), eager.entropy, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [("data", "model"), ("data", None), (None, "model")])
+def test_a_sharded_call_is_the_plain_one(spec):
+    rows, columns = spec
+    mesh = make_mesh(MeshConfig(data=4, model=2))
+    hidden, kernel, targets = _arrays(n=8, d=4, vocab=16)
+    place = lambda x, *axes: jax.device_put(x, NamedSharding(mesh, P(*axes)))
+    run = jax.value_and_grad(_weighted(chunked_logps), (0, 1))
+    want = run(hidden, kernel, 0.7, targets, chunk=5, n_valid=15)
+    got = jax.jit(run, static_argnames=("chunk", "n_valid"))(
+        place(hidden, rows, None),
+        place(kernel, None, columns),
+        0.7,
+        place(targets, rows),
+        chunk=5,
+        n_valid=15,
+    )
+    for one, two in zip(*map(jax.tree.leaves, (got, want)), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"n_valid": 0}, {"n_valid": 12}, {"chunk": 0}])

@@ -43,6 +43,12 @@ def _kl_in_reward(cfg: RlConfig, *estimators: str) -> bool:
     return kl.coef > 0 and kl.place == "reward" and kl.estimator in estimators
 
 
+def _uncorrected_updates(cfg: RlConfig) -> bool:
+    """Whether updates after the first see no weight current / sampler."""
+    corrected = cfg.loss.ratio_base == "current" and cfg.correction.kind != "none"
+    return cfg.updates_per_rollout > 1 and not corrected
+
+
 _CUT = "the trainer scores all tokens, so every ratio is off by the kept probability"
 
 BIASED: dict[str, Bias] = {
@@ -116,29 +122,21 @@ BIASED: dict[str, Bias] = {
         "use accuracy",
     ),
     "off_policy_without_ratio": Bias(
-        lambda c: c.loss.kind == "reinforce" and c.updates_per_rollout > 1,
+        lambda c: c.loss.kind == "reinforce" and _uncorrected_updates(c),
         "loss.kind=reinforce has no ratio: from the second update on a rollout its "
-        "gradient is no longer that of the reward",
+        "gradient is no longer that of the reward; use another loss, or "
+        "loss.ratio_base=current with a correction",
     ),
     "current_ratio_off_policy": Bias(
         lambda c: (
-            c.loss.ratio_base == "current"
-            and c.loss.kind not in ("reinforce", "online_dpo")
-            and c.updates_per_rollout > 1
+            c.loss.kind not in ("reinforce", "online_dpo")
+            and c.loss.ratio_base == "current"
+            and _uncorrected_updates(c)
         ),
         "loss.ratio_base=current makes every ratio 1: from the second update on a "
         "rollout nothing is clipped or corrected",
     ),
-    "corrected_twice": Bias(
-        lambda c: (
-            c.loss.kind in ("ppo", "cispo", "gspo", "gspo_token", "gmpo")
-            and c.loss.ratio_base == "sampler"
-            and c.correction.kind != "none"
-        ),
-        "loss.ratio_base=sampler already divides by the sampler's probability: use "
-        "correction.kind=none",
-    ),
-    "truncation_bootstrap_masked": Bias(
+    "bootstrap_of_penalised": Bias(
         lambda c: (
             c.needs_values
             and c.value.at_truncation == "bootstrap"
@@ -216,6 +214,12 @@ def _impossible(cfg: RlConfig) -> Iterator[str]:
         yield (
             f"loss.negative_cap={loss.negative_cap}: expected 0 or more than "
             f"1 + clip_eps_high={1 + loss.clip_eps_high}"
+        )
+    if loss.ratio_base == "sampler" and cfg.correction.kind != "none":
+        yield (
+            f"correction.kind={cfg.correction.kind}: with loss.ratio_base=sampler the "
+            "ratio's denominator is the sampler already, the weight would be 1; "
+            "expected none"
         )
     if cfg.kl.place == "reward" and cfg.kl.weight == "ratio":
         yield "kl.weight=ratio: a KL term in the reward has no ratio to be weighed by"

@@ -8,8 +8,8 @@ loss of all G-tuples at once, each weighed by its probability.
 """
 
 import dataclasses
+import functools
 import itertools
-from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ class Tabular:
     vocab: int = 3
     length: int = 2
 
-    @cached_property
+    @functools.cached_property
     def completions(self) -> list[tuple[int, ...]]:
         end, out = self.vocab - 1, []
         for n in range(1, self.length + 1):
@@ -42,7 +42,7 @@ class Tabular:
                     out.append(y)
         return out
 
-    @cached_property
+    @functools.cached_property
     def prefixes(self) -> list[tuple[int, ...]]:
         return sorted({y[:t] for y in self.completions for t in range(len(y))})
 
@@ -103,6 +103,13 @@ def expected_gradient(
     are replaced by the probability of the group over G.
     """
     old_theta = theta if old_theta is None else old_theta
+    return _expected_gradient(
+        cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _expected_gradient(cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta):
     group_size = cfg.rollout.group_size
     groups = table.groups(group_size)
     rows = groups.reshape(-1)
@@ -112,8 +119,8 @@ def expected_gradient(
     rollout = Rollout(
         mask=mask,
         sampler_logps=old,
-        rewards=jnp.asarray(rewards)[rows],
-        accuracy=jnp.asarray(rewards)[rows],
+        rewards=rewards[rows],
+        accuracy=rewards[rows],
         truncated=jnp.asarray(ended != table.vocab - 1)[rows],
         lengths=jnp.sum(mask, axis=1),
         old_logps=old,
@@ -146,6 +153,7 @@ def expected_gradient(
     return -jax.grad(loss)(theta)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def objective_gradient(
     table: Tabular, theta: jax.Array, rewards: np.ndarray
 ) -> jax.Array:

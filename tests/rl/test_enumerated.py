@@ -293,7 +293,14 @@ def test_em_s_first_step_is_reinforce_and_its_second_lacks_the_ratio():
         ratio = jnp.where(SMALL.mask, jnp.exp(SMALL.logps(t) - tables), 0)
         return jnp.sum(chance * centred * jnp.sum(ratio, axis=1))
 
-    for cfg, objective in ((em, em_objective), (ppo, ppo_objective)):
+    # REINFORCE with the weight current / sampler is that PPO, by another way.
+    weighed = dataclasses.replace(
+        em,
+        loss=PolicyLossConfig(kind="reinforce", ratio_base="current"),
+        correction=CorrectionConfig(kind="decoupled"),
+    )
+    pairs = ((em, em_objective), (ppo, ppo_objective), (weighed, ppo_objective))
+    for cfg, objective in pairs:
         got = expected_gradient(cfg, SMALL, theta, RAW, old_theta=old_theta)
         _close(got, jax.grad(objective)(theta))
 

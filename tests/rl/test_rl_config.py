@@ -34,9 +34,10 @@ WRONG = {
     "sequence_sum_by_token": ["loss.kind=kimi"],
     "filter_on_shaped_reward": ["group_filter.kind=drop", "group_filter.on=reward"],
     "off_policy_without_ratio": ["loss.kind=reinforce", "epochs=2"],
-    "current_ratio_off_policy": ["loss.ratio_base=current", "minibatches=4"],
-    "corrected_twice": ["loss.ratio_base=sampler"],
-    "truncation_bootstrap_masked": [
+    "current_ratio_off_policy": [
+        *("loss.ratio_base=current", "minibatches=4", "correction.kind=none"),
+    ],
+    "bootstrap_of_penalised": [
         *("advantage.kind=gae", "value.at_truncation=bootstrap"),
         "truncated=penalise",
     ],
@@ -56,6 +57,12 @@ def test_a_biased_combination_is_refused_unless_it_is_named(name):
     allowed = apply_overrides(BASE, [*WRONG[name], f"allow_biased={name}"])
     assert found_biases(allowed) == [name]
     assert to_dict(allowed)["allow_biased"] == [name]  # the run's config shows it
+
+
+def test_current_over_sampler_corrects_later_updates():
+    updates = ["loss.ratio_base=current", "epochs=2"]
+    apply_overrides(BASE, updates)
+    apply_overrides(BASE, [*updates, "loss.kind=reinforce"])
 
 
 def test_unknown_names_are_refused_with_the_nearest():
@@ -88,6 +95,7 @@ IMPOSSIBLE = [
         ["kl.coef=1", "kl.estimator=k1", "kl.place=reward", "kl.weight=ratio"],
         "kl.weight=ratio",
     ),
+    (["loss.ratio_base=sampler"], "correction.kind=token_truncate.*expected none"),
     (["reference.kind=reset"], "reference.kind=reset.*expected fixed"),
     (["advantage.length_adaptive_alpha=0.05"], "unless advantage.kind=gae"),
     (["correction.low=3"], "correction.low=3.0, high=2.0"),
