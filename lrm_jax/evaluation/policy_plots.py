@@ -50,7 +50,8 @@ PANELS = (
         {
             "eval/greedy_accuracy": "greedy",
             "eval/greedy_lenient": "greedy (lenient)",
-            "eval/pass*": "",
+            "eval/sampled_accuracy": "sampled",
+            "eval/pass_at_*": "",
             "eval/best_constant": "best constant answer",
         },
     ),
@@ -81,7 +82,13 @@ PANELS = (
             "completions/mean_length": "all",
             "completions/mean_terminated_length": "those that ended",
             "eval/greedy_length": "greedy, held out",
+            "eval/thinking_tokens": "its thought",
         },
+    ),
+    Panel(
+        "Entropy of the answers, held out",
+        "nats",
+        {"eval/answer_entropy": "given", "eval/true_answer_entropy": "true"},
     ),
     Panel(
         "Groups without signal, cut completions",

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What run folders say, and which runs are seeds of one experiment."""
 
-import copy
 import json
 import os
 from collections.abc import Sequence
@@ -90,10 +89,8 @@ def group_runs(runs: Sequence[RunRecord]) -> list[RunGroup]:
     """Put runs of one config, whatever their seed, together; first come, first."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        config = copy.deepcopy(run.config)
-        for key in NOT_IDENTITY:
-            config.pop(key, None)
-        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+        key = json.dumps(_identity(run.config), sort_keys=True)
+        groups.setdefault(key, []).append(run)
     labels = [str(g[0].config.get("name") or g[0].path.name) for g in groups.values()]
     return [
         RunGroup(
@@ -102,6 +99,19 @@ def group_runs(runs: Sequence[RunRecord]) -> list[RunGroup]:
         )
         for label, runs in zip(labels, groups.values(), strict=True)
     ]
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes a config an experiment; of its source, the same, where it is there."""
+    config = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
+    source = config.get("init_from")
+    if source:
+        folder, at, _ = source.rpartition("@")
+        begun = _read_json(Path(folder if at else source) / "config.json")
+        if begun is not None:
+            config["init_from"] = _identity(begun)
+            config.pop("init_from_sha256", None)
+    return config
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 """Runs the rows of a table: skips finished ones, resumes partial ones, prints it.
 
 A table is a file with `rows(scale) -> {name: config}`, and may have `METRICS`
-(names in metrics.jsonl) and `EXPECTED` (a JSON file of published figures).
+(names in metrics.jsonl) and `EXPECTED` (a JSON file of published figures). A row
+with `init_from="row:NAME"` starts from what another row has trained.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ MARKER = "report/finished.json"
 METRICS = ("eval/exact_accuracy",)
 _SIGNALS = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
 _SEED = re.compile(r",?seed=\d+$")
+_ROW = "row:"
 
 
 class Table(NamedTuple):
@@ -110,8 +112,10 @@ def run_table(
     Returns:
       `{name, scale, rows: [{row, ...}], table, path}`.
     """
-    chosen = select(table.rows(scale), only)
-    rows = {name: apply_overrides(cfg, overrides) for name, cfg in chosen.items()}
+    rows = {
+        name: apply_overrides(cfg, overrides) for name, cfg in table.rows(scale).items()
+    }
+    rows = with_sources(select(rows, only), rows, root)
     for config in rows.values():
         recipe_of(config).validate(config)
     if dry_run:
@@ -142,6 +146,40 @@ def select(rows: Rows, only: Sequence[str]) -> Rows:
             raise UserError(f"--only {pattern!r}: no such row{hint}")
     fits = lambda name: not only or any(_fits(pattern, name) for pattern in only)
     return {name: config for name, config in rows.items() if fits(name)}
+
+
+def with_sources(chosen: Rows, rows: Rows, root: PathLike) -> Rows:
+    """Return the chosen rows, each after the row it starts from.
+
+    Args:
+      chosen: some of `rows`; `init_from="row:NAME"` names another one.
+      rows: all of a table, as they are trained.
+      root: folder of the run folders.
+
+    Raises:
+      UserError: a row starts from one that is not there, or from itself.
+    """
+    found: Rows = {}
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        config = rows[name]
+        source = getattr(config, "init_from", "")
+        if source.startswith(_ROW):
+            wanted = source.removeprefix(_ROW)
+            if wanted not in rows or wanted in path:
+                problem = "itself" if wanted in rows else "no row"
+                raise UserError(
+                    f"row {name!r}: init_from={source!r} leads to {problem}"
+                    f"{suggest(wanted, list(rows))}"
+                )
+            add(wanted, (*path, wanted))
+            folder = as_path(root) / recipe_of(found[wanted]).run_id(found[wanted])
+            config = replace(config, {"init_from": str(folder)})
+        found.setdefault(name, config)
+
+    for name in chosen:
+        add(name, (name,))
+    return found
 
 
 def run_all(
@@ -214,7 +252,8 @@ def last_metrics(run_dir: Path) -> dict[str, float]:
     if file.exists():
         for line in file.read_text().splitlines():
             record = json.loads(line)
-            last.update({k: v for k, v in record.items() if v is not None})
+            numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
+            last.update(numbers)
     return last
 
 
@@ -227,16 +266,17 @@ def markdown(
     """Return the table: mean and standard error over seeds, published, difference."""
     groups: dict[str, list[str]] = {}
     for name, config in rows.items():
-        same = config_hash(config, {"seed", "name"})
+        same = config_hash(config, {"seed", "name", "init_from", "init_from_sha256"})
         groups.setdefault(f"{_label(name)}\n{same}", []).append(name)
     header = ["row", "runs", "steps"]
     for metric in metrics:
-        header += [metric, "published", "difference"]
+        header += [metric, "published", "difference"] if expected else [metric]
     lines = [header, ["---"] * len(header)]
     for key, names in groups.items():
         label = key.partition("\n")[0]
         found = [results[name] for name in names]
-        lines.append(_table_line(label, found, metrics, expected.get(label, {})))
+        published = expected.get(label, {}) if expected else None
+        lines.append(_table_line(label, found, metrics, published))
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
     errors = [f"\n{n}: {r.error}" for n, r in results.items() if r.error]
     return text + "".join(errors)
@@ -246,20 +286,20 @@ def _table_line(
     label: str,
     found: Sequence[RowResult],
     metrics: Sequence[str],
-    expected: Mapping[str, float],
+    expected: Mapping[str, float] | None,
 ) -> list[str]:
     steps = {r.metrics["step"] for r in found if "step" in r.metrics}
     shown_steps = "-".join(f"{s:g}" for s in sorted({min(steps), max(steps)}))
     cells = [label, str(len(found)), shown_steps if steps else "none"]
     for metric in metrics:
-        published = expected.get(metric)
         values = [r.metrics[metric] for r in found if metric in r.metrics]
-        if not values:
-            cells += ["not measured", _number(published), ""]
+        mean, error, _ = mean_and_se(values) if values else (None, None, 0)
+        spread = f" ± {error:.4f}" if error is not None else ""
+        cells.append(_number(mean) + spread if values else "not measured")
+        if expected is None:
             continue
-        mean, error, _ = mean_and_se(values)
-        cells.append(_number(mean) + (f" ± {error:.4f}" if error is not None else ""))
-        gap = None if published is None else mean - published
+        published = expected.get(metric)
+        gap = None if mean is None or published is None else mean - published
         cells += [_number(published), "" if gap is None else f"{gap:+.4f}"]
     return cells
 

@@ -25,10 +25,12 @@ def test_runs_without_numbers_have_a_picture():
 
 
 def test_pass_at_any_k_is_drawn():
-    records = [{"step": s, "eval/pass@1": 0.1, "eval/pass@16": 0.3} for s in (1, 2)]
+    records = [
+        {"step": s, "eval/pass_at_1": 0.1, "eval/pass_at_16": 0.3} for s in (1, 2)
+    ]
     (held_out,) = [p for p in policy_plots.PANELS if p.title == "Held out"]
     labels = policy_plots._series(records, held_out)
-    assert list(labels) == ["pass@1", "pass@16"]
+    assert list(labels) == ["pass at 1", "pass at 16"]
 
 
 def test_accuracy_by_tokens():

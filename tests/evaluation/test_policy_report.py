@@ -68,6 +68,20 @@ def test_seeds_of_a_policy_become_one_row(tmp_path):
     assert row["seeds"] == 2 and row["mean_tokens_se"] == 0.0
 
 
+def test_seeds_that_started_from_seeds_are_one_row(tmp_path):
+    runs = []
+    for seed in (0, 1):
+        cold = make_policy_run(tmp_path / f"cold{seed}", recipe="sft", seed=seed)
+        run = make_policy_run(tmp_path / f"warm{seed}", seed=seed)
+        file = run / "config.json"
+        started = {"init_from": f"{cold}@20", "init_from_sha256": str(seed)}
+        file.write_text(json.dumps(json.loads(file.read_text()) | started))
+        runs.append(run)
+    assert len(write_report(runs, tmp_path / "out", ("md",))["rows"]) == 1
+    (tmp_path / "cold1" / "config.json").unlink()
+    assert len(write_report(runs, tmp_path / "out", ("md",))["rows"]) == 2
+
+
 @pytest.mark.browser
 def test_browser_opens_both_kinds_on_one_page(tmp_path):
     runs = [make_run(tmp_path / "latent"), make_policy_run(tmp_path / "policy")]

@@ -94,7 +94,7 @@ def test_a_row_that_fails_does_not_stop_the_rest_and_is_named(tmp_path):
         "\none step,seed=1: a checkpoint is damaged"
         "\nall,seed=2: loss/lm is nan at step 2"
     )
-    assert "| one step | 3 | 4 | 0.6000 ± 0.1000 |  |  |" in text
+    assert "| one step | 3 | 4 | 0.6000 ± 0.1000 |\n" in text  # nothing published
 
 
 def test_an_interrupted_row_stops_the_sweep(tmp_path):
@@ -115,6 +115,21 @@ def test_markdown_by_hand(tmp_path):
         "| one step | 3 | 4 | 0.6000 ± 0.0577 |  |  |\n"
         "| all | 3 | 4 | 0.3500 ± 0.0577 | 0.4000 | -0.0500 |\n"
     )
+
+
+def test_a_row_starts_from_another():
+    cold = presets.get("sft_addition_cold")
+    warm = replace(presets.get("grpo_addition"), {"init_from": "row:cold,seed=0"})
+    made = {"warm,seed=0": warm, "cold,seed=0": cold, "other,seed=0": cold}
+    found = sweep.with_sources(sweep.select(made, ["warm"]), made, "root")
+    assert list(found) == ["cold,seed=0", "warm,seed=0"]
+    assert found["warm,seed=0"].init_from == sweep.inspect(cold, "root").run_dir
+    lost = {"warm": replace(warm, {"init_from": "row:cald"}), "cold": cold}
+    with pytest.raises(UserError, match="leads to no row; did you mean 'cold'"):
+        sweep.with_sources(lost, lost, "root")
+    loop = {"warm": replace(warm, {"init_from": "row:warm"})}
+    with pytest.raises(UserError, match="row 'warm': .* leads to itself"):
+        sweep.with_sources(loop, loop, "root")
 
 
 def test_select():
