@@ -12,13 +12,13 @@ from lrm_jax.data.verify.extract import balanced
 from lrm_jax.data.verify.normal import has_foreign_digits, normalise
 from lrm_jax.data.verify.numbers import equal_numbers, parse_number
 
-MAX_LENGTH = 4_000
+MAX_LENGTH = 2_000
 _EFFORT = 2_500  # comparisons; each split of an answer shares them out
 _MAX_BOXES = 3  # one in the other
 
 _OPENING = ("(", "[", r"\{", "{", r"\langle")
 _CLOSING = (")", "]", r"\}", "}", r"\rangle")
-_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[][(){},;/]", re.DOTALL)
 _MATRIX = re.compile(
     r"\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL
 )
@@ -224,18 +224,18 @@ def _any_order(a: list[str], b: list[str], effort: int) -> bool:
 
 def split_top(text: str, marks: tuple[str, ...]) -> list[str]:
     """Split at marks that stand outside all brackets; [text] where none does."""
-    parts, start, depth, at = [], 0, 0, 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        token = found[0] if found else text[at]
-        at += len(token)
+    parts, start, depth = [], 0, 0
+    if not any(mark in text for mark in marks):
+        return [text]
+    for found in _TOKEN.finditer(text):
+        token = found[0]
         depth += (token in _OPENING) - (token in _CLOSING)
         if depth < 0:
             return [text]
         if depth == 0 and token in marks:
-            parts.append(text[start : at - len(token)])
-            start = at
-    return [*parts, text[start:]] if parts else [text]
+            parts.append(text[start : found.start()])
+            start = found.end()
+    return [*parts, text[start:]]
 
 
 def _inside(text: str) -> tuple[str, str, list[str]] | None:

@@ -11,7 +11,7 @@ from lrm_jax.data.verify.numbers import parse_integer
 from lrm_jax.data.verify.tags import Tagged, split_tags
 from lrm_jax.data.verify.verdict import Status, Verdict
 
-MAX_ANSWER = 4_000  # characters; a longer answer is not read
+MAX_ANSWER = 2_000  # characters; a longer answer is not read
 _SHOWN = 200
 
 Check = Callable[[str], bool | None]

@@ -414,18 +414,18 @@ def test_fuzz_never_raises_is_symmetric_and_fast():
 
 @pytest.mark.parametrize("piece", _PIECES)
 def test_a_piece_repeated_takes_no_time(piece):
-    for other in ("1", "x" * 3_999, "1," * 1_999 + "1"):
+    for other in ("1", "x" * 1_999, "1," * 999 + "1"):
         for text in (
-            piece * (3_990 // len(piece)),
-            piece * 500 + "1",
-            "1" + piece * 500,
+            piece * (1_990 // len(piece)),
+            piece * 150 + "1",
+            "1" + piece * 150,
         ):
             start = time.process_time()
             equal_answers(text, other)
             assert time.process_time() - start < 0.05
 
 
-@pytest.mark.parametrize(("levels", "width"), [(2, 40), (3, 9), (4, 5), (9, 2)])
+@pytest.mark.parametrize(("levels", "width"), [(2, 20), (3, 7), (4, 4), (8, 2)])
 def test_sets_of_sets_in_another_order_take_no_time(levels, width):
     def nest(level: int, first: int, turn: int) -> str:
         if level == 0:
@@ -435,7 +435,7 @@ def test_sets_of_sets_in_another_order_take_no_time(levels, width):
         return r"\{" + ",".join(parts[::turn]) + r"\}"
 
     start = time.process_time()
-    equal_answers(nest(levels, 0, 1)[:4000], nest(levels, 0, -1)[:4000])
+    equal_answers(nest(levels, 0, 1)[:2000], nest(levels, 0, -1)[:2000])
     assert time.process_time() - start < 0.05
 
 
