@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lrm_jax import sharding
 from lrm_jax.data.text_source import TextSource
 from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.evaluation.answers import answer_entropy, best_constant, pass_at_k
@@ -59,6 +60,7 @@ class PolicyEvaluation:
           UserError: there are none, or one leaves no room for its completion.
         """
         self._config, self._source, self._sampler = config, source, sampler
+        self._mesh = sharding.make_mesh(config.mesh)
         self.examples = source.test[: config.eval.size or None]
         if not self.examples:
             raise UserError("data.test_size=0: no held-out example to evaluate on")
@@ -74,29 +76,38 @@ class PolicyEvaluation:
 
     def __call__(self, weights: Params) -> dict[str, float]:
         """Return the metrics of `weights`, `eval/...`."""
-        greedy = self.write(weights)
+        count = self._config.grpo.eval_samples
+        sampled = self.write(weights, count=count) if count else None
+        return self.metrics(self.write(weights), sampled)
+
+    def metrics(self, greedy: Judged, sampled: Judged | None) -> dict[str, float]:
+        """Return what completions of all prompts say, `eval/...`."""
         answers = [example.answer for example in self.examples]
         given = [row[0].extracted for row in greedy.verdicts]
+        mean = lambda x: float(np.mean(x))
         found = {
-            GREEDY: float(np.mean(greedy.scores("strict"))),
-            "eval/greedy_lenient": float(np.mean(greedy.scores("lenient"))),
-            "eval/greedy_length": float(np.mean(greedy.tokens)),
-            "eval/thinking_tokens": float(np.mean(greedy.thinking)),
+            GREEDY: mean(greedy.scores("strict")),
+            "eval/greedy_lenient": mean(greedy.scores("lenient")),
+            "eval/greedy_length": mean(greedy.tokens),
+            "eval/thinking_tokens": mean(greedy.thinking),
             "eval/best_constant": best_constant(answers),
             "eval/answer_entropy": answer_entropy(given),
             "eval/true_answer_entropy": answer_entropy(answers),
         }
-        count = self._config.grpo.eval_samples
-        if not count:
+        if sampled is None:
             return found
-        sampled = self.write(weights, count=count)
-        strict = sampled.scores("strict") >= 1
-        found["eval/sampled_accuracy"] = float(np.mean(sampled.scores("strict")))
-        found["eval/sampled_lenient"] = float(np.mean(sampled.scores("lenient")))
-        ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= count]
-        for k in ks:
-            found[f"eval/pass_at_{k}"] = pass_at_k(strict, k)
+        strict = sampled.scores("strict")
+        found["eval/sampled_accuracy"] = mean(strict)
+        found["eval/sampled_lenient"] = mean(sampled.scores("lenient"))
+        for k in (1, 2, 4, 8, 16, 32, 64, 128):
+            if k <= strict.shape[1]:
+                found[f"eval/pass_at_{k}"] = pass_at_k(strict >= 1, k)
         return found
+
+    def place(self, weights: Params) -> Params:
+        """Put weights on the mesh, whole on every device."""
+        mesh = self._mesh
+        return sharding.put(weights, sharding.replicated(mesh, weights))
 
     def write(self, weights: Params, *, count: int = 0) -> Judged:
         """Complete every held-out prompt: greedily, or `count` times by sampling.

@@ -5,22 +5,21 @@
 import dataclasses
 import json
 import resource
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lrm_jax import presets
 from lrm_jax.evaluation.report import write_report
 from lrm_jax.recipes import latent
+from lrm_jax.recipes.clock import Clock
 from lrm_jax.recipes.latent_build import build
 from lrm_jax.recipes.run import load
 from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.training.progress import Style
 from lrm_jax.types import UserError
 
-PARTS = ("latent", "all")
+PARTS = ("latent", "policy", "all")
 
 
 def run(
@@ -34,32 +33,71 @@ def run(
     """Train, evaluate and draw; going on where an earlier call was stopped.
 
     Args:
-      part: `latent`, or `all` there are.
+      part: `latent`, `policy` (a cold start, then GRPO), or `all`, one after the
+        other.
       out_dir: folder of the run folders and the report.
-      control: also train the same model to answer after one segment, for the same
+      control: also train the latent model to answer after one segment, for the same
         training time, and draw it beside.
-      config: of the run; None for the preset `quickstart_latent`.
+      config: of the latent run; None for the preset `quickstart_latent`.
       progress: how training shows its progress.
 
     Returns:
-      {time_s, split, peak_rss_bytes, latent: {n, results, ...}, report}.
+      {time_s, split, peak_rss_bytes, report} with latent: {n, results, ...} and
+      policy: {n, before, after, ...}, as asked for.
     """
     if part not in PARTS:
         raise UserError(f"--part {part}: accepted are {', '.join(PARTS)}")
     started = time.monotonic()
     split: dict[str, float] = {}
+    found: dict[str, Any] = {}
+    if part in ("latent", "all"):
+        found["latent"] = _latent(out_dir, split, control, config, progress)
+    if part in ("policy", "all") and not _stopped(found):
+        from lrm_jax.recipes import quickstart_policy
+
+        found["policy"] = quickstart_policy.run(out_dir, split, progress=progress)
+    if _stopped(found):
+        return next(one for one in found.values() if one.get("stopped"))
+    folders = [one["run_dir"] for one in found.values()]
+    where = str(Path(out_dir) / "report") if len(folders) > 1 else None
+    with Clock(split, "report_s", "drawing"):
+        written = write_report(folders, where)
+    page = next(f for f in written["files"] if f.endswith("index.html"))
+    return {
+        "time_s": round(time.monotonic() - started, 2),
+        "split": {name: round(value, 2) for name, value in split.items()},
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **found,
+        "report": page,
+    }
+
+
+def _stopped(found: dict[str, Any]) -> bool:
+    return any(one.get("stopped") for one in found.values())
+
+
+def _latent(
+    out_dir: str,
+    split: dict[str, float],
+    control: bool,
+    config: RunConfig | None,
+    progress: Style,
+) -> dict[str, Any]:
+    """The latent reasoner's part."""
     config = config or presets.quickstart_latent()
     folder = Path(out_dir) / "latent"
-    with _Clock(split, "data_s", _say, "making 6x6 Sudokus"):
+    with Clock(split, "data_s", "making 6x6 Sudokus"):
         parts = build(config)
         parts.source.train_arrays()
-    with _Clock(split, "train_s", _say, "training"):
+    with Clock(split, "train_s", "training"):
         trained = latent.train(config, str(folder), progress=progress, run=parts)
     if trained["reason"] in ("interrupted", "terminated"):
         return {**trained, "stopped": True}
+    if trained["resumed_from"] is None:  # else the time counts earlier calls too
+        split["compile_and_loop_s"] = split["train_s"] - trained["time_s"]
     report = _read(folder)
     if control:
-        with _Clock(split, "control_s", _say, "training the control"):
+        with Clock(split, "control_s", "training the control"):
             curve = _train_control(config, folder, trained["time_s"], progress)
         report["control"] = {
             "label": "same model trained at depth 1, equal time",
@@ -67,18 +105,7 @@ def run(
         }
         text = json.dumps(report, indent=1, allow_nan=False)
         (folder / "report" / "eval.json").write_text(text + "\n")
-    with _Clock(split, "report_s", _say, "drawing"):
-        written = write_report([str(folder)])
-    page = next(f for f in written["files"] if f.endswith("index.html"))
-    if trained["resumed_from"] is None:  # else the time counts earlier calls too
-        split["compile_and_loop_s"] = split["train_s"] - trained["time_s"]
-    return {
-        "time_s": round(time.monotonic() - started, 2),
-        "split": {name: round(value, 2) for name, value in split.items()},
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "latent": {**report, "run_dir": str(folder), "step": trained["step"]},
-        "report": page,
-    }
+    return {**report, "run_dir": str(folder), "step": trained["step"]}
 
 
 def _train_control(
@@ -103,27 +130,3 @@ def _train_control(
 
 def _read(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "report" / "eval.json").read_text())
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-class _Clock:
-    """Time a stage, saying what it is."""
-
-    def __init__(
-        self,
-        split: dict[str, float],
-        name: str,
-        say: Callable[[str], None],
-        what: str,
-    ) -> None:
-        self._split, self._name, self._say, self._what = split, name, say, what
-
-    def __enter__(self) -> None:
-        self._say(f"{self._what} ...")
-        self._began = time.monotonic()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._split[self._name] = time.monotonic() - self._began
