@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks whose problems are read: what GSM8K, MATH, SVAMP and JSONL files share."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -71,6 +72,13 @@ class FileTask:
     ) -> list[Verdict]:
         """Judge many, side by side where processes do it."""
         return self._judge.judge(completions, [e.answer for e in examples])
+
+    def set_deadline(self, deadline_s: float) -> None:
+        """Give every comparison that runs in a process of its own so many seconds."""
+        self.close()
+        self._judge = AnswerJudge(
+            dataclasses.replace(self._judge.cfg, deadline_s=deadline_s)
+        )
 
     def close(self) -> None:
         """End the judge's processes."""

@@ -86,7 +86,8 @@ class RewardConfig:
         **columns) -> list[float]`; empty for none.
       user_weight: its weight.
       user_deadline_s: seconds for one batch.
-      verify_deadline_s: seconds for one answer of a verifier that runs apart.
+      verify_deadline_s: seconds for one answer of a verifier that runs in processes
+        of its own (math-verify).
       on_error: what a failing `user` function does: `stop` the run with its state
         saved, or count as `zero` for the batch.
     """

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lrm_jax.data.tasks.base import Example, Message, TextTask
+from lrm_jax.data.tasks.files import FileTask
 from lrm_jax.data.verify import length
 from lrm_jax.data.verify.language import language_score
 from lrm_jax.data.verify.reward_config import LengthConfig, RewardConfig
@@ -68,6 +69,8 @@ class Rewarder:
           UserError: the user's function cannot be imported.
         """
         self.cfg, self.task = cfg, task
+        if isinstance(task, FileTask):
+            task.set_deadline(cfg.verify_deadline_s)
         self._user = None
         if cfg.user:
             self._user = UserReward(cfg.user, cfg.user_deadline_s)

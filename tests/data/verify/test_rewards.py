@@ -7,6 +7,7 @@ import pytest
 
 from lrm_jax import config
 from lrm_jax.data.tasks.addition import Addition
+from lrm_jax.data.tasks.gsm8k import gsm8k
 from lrm_jax.data.verify.reward_config import LengthConfig, RewardConfig, RewardError
 from lrm_jax.data.verify.rewards import Rewarder
 from lrm_jax.types import UserError
@@ -105,6 +106,56 @@ def test_l1_takes_the_budget_of_the_row():
     np.testing.assert_allclose(result.parts["length"], [0, -2], atol=1e-6)
     with pytest.raises(UserError, match="reward.length.target is 0"):
         score(cfg, [RIGHT], budgets=[-1])
+
+
+def test_cosine_takes_the_place_of_accuracy():
+    length = LengthConfig(
+        rule="cosine", max_length=100, right_from=50, wrong_until=40, weight=8 / 13
+    )
+    cfg = RewardConfig(accuracy=0.0, length=length, repetition=1 / 13)
+    result = score(
+        cfg,
+        [RIGHT, RIGHT, WRONG, WRONG, EMPTY, RIGHT],
+        lengths=[10, 100, 10, 100, 10, 100],
+        truncated=[False] * 5 + [True],
+    )
+    np.testing.assert_allclose(
+        result.parts["length"],
+        [1, 0.5, -0.75 - np.cos(np.pi / 4) / 4, -0.5, -1, -0.5],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(result.total, 8 / 13 * result.parts["length"], rtol=1e-6)
+
+
+def test_adactrl_parts_over_groups():
+    length = LengthConfig(rule="adactrl", weight=0.5, calibration=0.5)
+    easy = [RIGHT.replace("<think>", "<think>[Easy]")] * 3 + [WRONG]
+    hard = [WRONG.replace("<think>", "<think>[Hard]")] * 3 + [RIGHT]
+    result = score(
+        RewardConfig(length=length),
+        easy + hard,
+        lengths=[0, 5, 10, 10, 0, 5, 10, 10],
+        group_size=4,
+    )
+    assert result.parts["calibration"].tolist() == [1, 1, 1, -1, 1, 1, 1, -1]
+    np.testing.assert_allclose(
+        result.parts["length"], [1, 0.5, 0, 0, 0, 0.5, 1, 0], atol=1e-7
+    )
+    np.testing.assert_allclose(result.total[:4], [2, 1.75, 1.5, -0.5], atol=1e-6)
+
+
+def test_groups_must_be_whole():
+    with pytest.raises(ValueError, match="3 completions in groups of 2"):
+        score(RewardConfig(), [RIGHT] * 3, group_size=2)
+
+
+def test_the_verifiers_deadline_is_the_rewards(tmp_path):
+    row = '{"question": "Q?", "answer": "#### 1"}\n'
+    (tmp_path / "train.jsonl").write_text(row)
+    (tmp_path / "test.jsonl").write_text(row.replace("Q", "R"))
+    task = gsm8k(str(tmp_path))
+    with Rewarder(RewardConfig(verify_deadline_s=0.25), task):
+        assert task._judge.cfg.deadline_s == 0.25
 
 
 def test_language_and_repetition_parts():
