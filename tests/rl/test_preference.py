@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.rl.preference import choose_pairs, dpo_pair_losses, take_pairs
+from tests.rl.tabular import Tabular, objective_gradient
 
 
 def test_best_against_worst():
@@ -46,3 +47,25 @@ def test_at_the_reference_the_gradient_is_half_beta_times_the_difference():
     mask = jnp.ones((2, 1), bool)
     run = lambda p: dpo_pair_losses(p, logps, mask, beta=0.1)[0][0]
     np.testing.assert_allclose(jax.grad(run)(logps), [[-0.05], [0.05]], rtol=1e-6)
+
+
+def test_the_first_step_of_pairs_is_beta_times_the_gradient():
+    # G = 2, binary rewards, at the reference: E[beta / 2 (s_w - s_l); r_w > r_l]
+    #   = beta / 2 * 2 ((1 - p) grad p + p grad p) = beta grad J
+    with jax.enable_x64(True):
+        table = Tabular(vocab=3, length=2)
+        theta = table.init(0)
+        rewards = jnp.array([0.0, 1, 1, 0, 0, 1, 0])
+        groups = table.groups(2)
+        pairs = choose_pairs(rewards[groups])
+        rows = take_pairs({"row": jnp.asarray(groups.reshape(-1))}, pairs)["row"]
+        chance = jnp.prod(table.probs(theta)[groups], axis=1)
+
+        def loss(t):
+            logps, mask = table.logps(t)[rows], jnp.asarray(table.mask)[rows]
+            ref = table.logps(theta)[rows]
+            losses, _ = dpo_pair_losses(logps, ref, mask, beta=0.3)
+            return jnp.sum(jnp.where(pairs.valid, chance * losses, 0))
+
+        want = 0.3 * objective_gradient(table, theta, rewards)
+        np.testing.assert_allclose(-jax.grad(loss)(theta), want, rtol=1e-12, atol=1e-15)
