@@ -6,6 +6,7 @@ Files in the Hugging Face format are read by `hf_tokenizer.py`.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
@@ -91,7 +92,8 @@ class SymbolTokenizer:
             if symbol in self.symbols[:i]:
                 raise UserError(f"tokenizer.symbols[{i}]={symbol!r} occurs twice")
         self._ids = {symbol: i + FIRST for i, symbol in enumerate(self.symbols)}
-        self._lengths = sorted({len(s) for s in self.symbols}, reverse=True)
+        longest_first = sorted(self.symbols, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         self._texts = ["", "", *self.symbols]
         self.vocab_size = len(self._texts)
         self.pad_id = PAD
@@ -104,21 +106,21 @@ class SymbolTokenizer:
         Raises:
           UserError: names the first character that begins no symbol.
         """
-        ids, at = [], 0
-        while at < len(text):
-            for length in self._lengths:
-                found = self._ids.get(text[at : at + length])
-                if found is not None:
-                    ids.append(found)
-                    at += len(self._texts[found])
-                    break
-            else:
-                raise UserError(
-                    f"character {text[at]!r} (U+{ord(text[at]):04X}) at place {at + 1} "
-                    f"of {_excerpt(text, at)!r} is not in the vocabulary of "
-                    f"{len(self.symbols)} symbols"
-                )
-        return ids
+        pieces = self._pattern.findall(text)
+        if sum(map(len, pieces)) != len(text):
+            at = self._first_unknown(text)
+            raise UserError(
+                f"character {text[at]!r} (U+{ord(text[at]):04X}) at place {at + 1} "
+                f"of {_excerpt(text, at)!r} is not in the vocabulary of "
+                f"{len(self.symbols)} symbols"
+            )
+        return [self._ids[piece] for piece in pieces]
+
+    def _first_unknown(self, text: str) -> int:
+        at = 0
+        while found := self._pattern.match(text, at):
+            at = found.end()
+        return at
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; ids outside the vocabulary show as U+FFFD."""
