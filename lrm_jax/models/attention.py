@@ -124,18 +124,17 @@ def attend_groups(q: Array, k: Array, v: Array, seen: Array, scale: float) -> Ar
     rows = (q * jnp.asarray(scale, q.dtype)).reshape(
         batch, length, groups, group, width
     )
-    rows = rows.transpose(0, 2, 3, 1, 4).reshape(batch * groups, -1, width)
-    k = k.reshape(batch * groups, slots, width)
-    v = v.reshape(batch * groups, slots, -1)
-    scores = at_least_float32(jnp.einsum("brh,bsh->brs", rows, k))
+    rows = rows.transpose(0, 2, 3, 1, 4).reshape(batch, groups, -1, width)
+    # Keys and values keep their shape: reshaped, a cache would be copied whole.
+    scores = at_least_float32(jnp.einsum("bkrh,bksh->bkrs", rows, k))
     scores = scores.reshape(batch, groups, group, length, slots)
     hidden = jnp.finfo(scores.dtype).min
     scores = jnp.where(seen[:, None, None], scores, hidden)
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - top)
     total = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = weights.reshape(batch * groups, -1, slots).astype(v.dtype)
-    out = at_least_float32(jnp.einsum("brs,bsh->brh", weights, v))
+    weights = weights.reshape(batch, groups, -1, slots).astype(v.dtype)
+    out = at_least_float32(jnp.einsum("bkrs,bksh->bkrh", weights, v))
     out = out.reshape(batch, groups, group, length, -1) / total
     out = out.astype(v.dtype).transpose(0, 3, 1, 2, 4)
     return out.reshape(batch, length, heads, -1)
