@@ -35,8 +35,8 @@ def judge(
     tagged = split_tags(completion)
     outcome = _bounded(check, tagged.answer) if tagged.answer else None
     found = tagged.answer or find_lenient(completion) or ""
-    lenient = bool(outcome)
-    if not lenient and found:
+    lenient = outcome is True
+    if outcome is None and found:  # what was read strictly is settled
         lenient = _bounded(check_lenient or check, found) is True
     return as_verdict(tagged, outcome, lenient, found)
 
