@@ -112,21 +112,17 @@ class Rewarder:
         count = len(completions)
         if count % group_size:
             raise ValueError(f"{count} completions in groups of {group_size}")
-        if prefixes is None:
-            prefixes = [open_thought(p) if isinstance(p, str) else "" for p in prompts]
-        full = [p + c for p, c in zip(prefixes, completions, strict=True)]
+        full = _with_prefixes(prompts, completions, prefixes)
         examples = [
             Example(prompts[i], answers[i], "", {k: v[i] for k, v in columns.items()})
             for i in range(count)
         ]
         verdicts = self.task.verify_batch(full, examples)
-        strict = np.array([v.strict for v in verdicts], np.float64)
-        lenient = np.array([v.lenient for v in verdicts], np.float64)
         counted = {"completion": token_lengths, "thought": thinking_tokens}
         rows = _Rows(
             completions=full,
             verdicts=verdicts,
-            correct=strict if self.cfg.reading == "strict" else lenient,
+            correct=np.array([getattr(v, self.cfg.reading) for v in verdicts]),
             lengths=np.asarray(counted[self.cfg.length.counts], np.float64),
             budgets=np.full(count, FREE) if budgets is None else np.asarray(budgets),
             ended=1.0 - np.asarray(truncated, np.float64),
@@ -140,16 +136,26 @@ class Rewarder:
             )
             parts["user"], weights["user"] = user.rewards, self.cfg.user_weight
             errors = user.errors
-        total = sum(
-            (weights[name] * part for name, part in parts.items()), np.zeros(count)
-        )
+        return self._result(verdicts, parts, weights, errors)
+
+    def _result(
+        self,
+        verdicts: list[Verdict],
+        parts: dict[str, np.ndarray],
+        weights: dict[str, float],
+        errors: int,
+    ) -> RewardResult:
+        """Add the parts up."""
+        total = np.zeros(len(verdicts))
+        for name, part in parts.items():
+            total = total + weights[name] * part
         if self.cfg.gate == "format":
             total = np.where(parts["format"] > 0, total, 0.0)
         return RewardResult(
             total=total.astype(np.float32),
             parts={name: part.astype(np.float32) for name, part in parts.items()},
-            strict=strict.astype(np.float32),
-            lenient=lenient.astype(np.float32),
+            strict=np.array([v.strict for v in verdicts], np.float32),
+            lenient=np.array([v.lenient for v in verdicts], np.float32),
             status=[v.status for v in verdicts],
             extracted=[v.extracted for v in verdicts],
             errors=errors,
@@ -197,6 +203,17 @@ class Rewarder:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def _with_prefixes(
+    prompts: Sequence[str | list[Message]],
+    completions: Sequence[str],
+    prefixes: Sequence[str] | None,
+) -> list[str]:
+    """Return completions with what of them already stands in the prompts."""
+    if prefixes is None:
+        prefixes = [open_thought(p) if isinstance(p, str) else "" for p in prompts]
+    return [p + c for p, c in zip(prefixes, completions, strict=True)]
 
 
 def format_score(verdicts: Sequence[Verdict], budgets: np.ndarray) -> np.ndarray:

@@ -185,8 +185,8 @@ def test_tasks_by_name():
     assert task == Addition(2, 4, 0.5)
     for name in ("addition", "arithmetic", "countdown", "counting", "maze", "sudoku"):
         assert name in TASKS and make_task(TaskConfig(name=name)).name == name
-    with pytest.raises(UserError, match="task.name='adition': accepted are addition"):
-        make_task(TaskConfig(name="adition"))
+    with pytest.raises(UserError, match="task.name='sums': accepted are addition"):
+        make_task(TaskConfig(name="sums"))
     with pytest.raises(UserError, match="task.letters=3 has no meaning"):
         make_task(TaskConfig(name="addition", letters=3))
     with pytest.raises(UserError, match="task.min_digits=5, task.max_digits=3"):
