@@ -7,6 +7,8 @@ one half) underlined, forced ones reversed.
 """
 
 import math
+from itertools import groupby
+from operator import itemgetter
 
 from lrm_jax.evaluation.samples import ANSWER, TAG, Sample, SampleGroup, reason, regions
 from lrm_jax.evaluation.terminal import BOLD, DIM, RESET
@@ -15,29 +17,36 @@ UNDERLINED, REVERSED, GREEN, RED = "\x1b[4m", "\x1b[7m", "\x1b[32m", "\x1b[31m"
 UNLIKELY = math.log(0.5)
 
 
-def draw_group(group: SampleGroup, *, color: bool = False) -> str:
+def draw_group(
+    group: SampleGroup, *, color: bool = False, most: int | None = None
+) -> str:
     """Return a prompt and its completions, each under the verifier's verdict.
 
     Args:
       group: completions of one prompt.
       color: use ANSI codes; pass whether the output is a terminal.
+      most: completions to show; None for all.
     """
     answer = f"  (answer {group.answer})" if group.answer else ""
     lines = [f"step {group.step}, {group.split}: {_plain(group.prompt)}{answer}"]
-    for sample in group.samples:
+    shown = group.samples[:most]
+    for sample in shown:
         lines += ["", _heading(sample, group.answer, color)]
         lines.append(draw_completion(sample, group.prompt, color=color))
-    return "\n".join(lines)
+    left_out = len(group.samples) - len(shown)
+    return "\n".join([*lines, *([f"\n({left_out} more)"] if left_out else [])])
 
 
 def draw_completion(sample: Sample, prompt: str = "", *, color: bool = False) -> str:
     """Return one completion's text; control characters in it are not sent on."""
     if not color:
         return _plain("".join(sample.tokens))
-    parts = zip(
-        sample.tokens, sample.logps, sample.forced, regions(sample, prompt), strict=True
-    )
-    return "".join(_token(*part) for part in parts)
+    codes = map(_codes, sample.logps, sample.forced, regions(sample, prompt))
+    drawn = ""
+    for code, run in groupby(zip(codes, sample.tokens, strict=True), itemgetter(0)):
+        text = _plain("".join(token for _, token in run))
+        drawn += f"{code}{text}{RESET}" if code and text else text
+    return drawn
 
 
 def _heading(sample: Sample, answer: str, color: bool) -> str:
@@ -50,12 +59,10 @@ def _heading(sample: Sample, answer: str, color: bool) -> str:
     return text + f"  reward {sample.reward:g}  {len(sample.tokens)} tokens"
 
 
-def _token(text: str, logp: float, forced: bool, region: str) -> str:
+def _codes(logp: float, forced: bool, region: str) -> str:
     codes = {TAG: DIM, ANSWER: BOLD}.get(region, "")
     codes += UNDERLINED if logp < UNLIKELY and not forced else ""
-    codes += REVERSED if forced else ""
-    text = _plain(text)
-    return f"{codes}{text}{RESET}" if codes else text
+    return codes + (REVERSED if forced else "")
 
 
 def _plain(text: str) -> str:

@@ -20,18 +20,23 @@ def test_a_group_without_colour(tmp_path):
     assert "- wrong: answered 35, not 45  advantage -0.25  reward 0" in text
 
 
+def test_only_so_many(tmp_path):
+    text = draw_group(groups(tmp_path, two_steps())[0], most=1)
+    assert text.endswith("<eos>\n\n(3 more)") and "35" not in text
+
+
 def test_colours_tell_parts_doubt_and_forced_tokens_apart(tmp_path):
     one = line(
-        tokens=["<think>", "a", "b", "</think>", "7"],
-        logps=[0.0, -0.1, -2.0, -9.0, -0.1],
-    ) | {"forced": [False, False, False, True, False]}
+        tokens=["<think>", "a", "b", "</think>", "7", "8"],
+        logps=[0.0, -0.1, -2.0, -9.0, -0.1, 0.0],
+    ) | {"forced": [i == 3 for i in range(6)]}
     (group,) = groups(tmp_path, [one])
     assert draw_completion(group.samples[0], color=True) == (
         "\x1b[2m<think>\x1b[0m"
         "a"
         "\x1b[4mb\x1b[0m"
         "\x1b[2m\x1b[7m</think>\x1b[0m"
-        "\x1b[1m7\x1b[0m"
+        "\x1b[1m78\x1b[0m"
     )
     assert "advantage" not in draw_group(groups(tmp_path, [line(advantage=None)])[0])
 
