@@ -155,20 +155,26 @@ class LoadedPolicy(NamedTuple):
     source_hash: str
 
 
-def load_policy(run: str) -> LoadedPolicy:
+def load_policy(run: str, mesh: Mesh | None = None) -> LoadedPolicy:
     """Load the policy of `RUN[@step]`, trained by any recipe or imported.
+
+    Args:
+      run: run folder, and perhaps step, `latest` or `best`.
+      mesh: where the weights go, split by their axes; None for the default device.
 
     Raises:
       UserError: no run of a policy, or no usable checkpoint.
     """
     folder, which = parse_source(run)
     config = read_policy_config(folder)
-    loaded = load_params(folder, which)
+    policy = token_policy(config.model)
+    place = None if mesh is None else partial(state_shardings, mesh, policy)
+    loaded = load_params(folder, which, place=place)
     params = loaded.params
     if loaded.ema is not None:
         params = {**params, trained_part(params): loaded.ema}
     weights = full_weights(params)
-    shapes = jax.eval_shape(token_policy(config.model).init, jax.random.key(0))
+    shapes = jax.eval_shape(policy.init, jax.random.key(0))
     weights = fit_params(weights, shapes, f"checkpoint of {run}")
     return LoadedPolicy(config, weights, loaded.step, loaded.source_hash)
 
@@ -240,9 +246,15 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
     known = started_from(run_dir, config.init_from)
     if known is not None:
         return dataclasses.replace(config, init_from_sha256=known), None
-    loaded = load_policy(config.init_from)
-    shapes = jax.eval_shape(token_policy(config.model).init, jax.random.key(0))
-    fresh = token_policy(config.model).init(jax.random.key(config.seed))
+    loaded = load_policy(config.init_from, sharding.make_mesh(config.mesh))
+    policy = token_policy(config.model)
+    shapes = jax.eval_shape(policy.init, jax.random.key(0))
+    fresh = {}
+    for name in FRESH:
+        if name in shapes and name not in loaded.weights:
+            # Jitted for the sake of what is not computed: all but this part.
+            only = jax.jit(lambda key, name=name: policy.init(key)[name])
+            fresh[name] = only(jax.random.key(config.seed))
     weights = fit_params(
         loaded.weights, shapes, f"--init-from {config.init_from}", fresh=fresh
     )

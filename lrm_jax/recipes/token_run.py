@@ -19,7 +19,13 @@ from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.evaluation.metrics import wilson_interval
 from lrm_jax.models.policy import token_policy
 from lrm_jax.reasoning.budget import ThinkingBudget
-from lrm_jax.recipes.policy_build import load_policy, make_text, tokenizer_of
+from lrm_jax.recipes.policy_build import (
+    load_policy,
+    make_text,
+    read_policy_config,
+    state_shardings,
+    tokenizer_of,
+)
 from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
 from lrm_jax.recipes.policy_eval import batches_of
 from lrm_jax.recipes.token_sampler import STOPS, Budget, Sampler, Sampling
@@ -87,7 +93,8 @@ class TokenRun:
         self.step, self.run_dir = step, run_dir
         self.mesh = sharding.make_mesh(config.mesh)
         self.policy = token_policy(self.config.model)
-        self.weights = sharding.put(weights, sharding.replicated(self.mesh, weights))
+        where = state_shardings(self.mesh, self.policy, weights)
+        self.weights = sharding.put(weights, where)
 
     def sample(
         self,
@@ -296,6 +303,7 @@ class TokenRun:
 
 def open_run(run: str) -> TokenRun:
     """Open `RUN[@step]`, trained by any recipe of token policies, or imported."""
-    loaded = load_policy(run)
     folder, _ = parse_source(run)
+    mesh = sharding.make_mesh(read_policy_config(folder).mesh)
+    loaded = load_policy(run, mesh)
     return TokenRun(loaded.config, loaded.weights, run_dir=folder, step=loaded.step)

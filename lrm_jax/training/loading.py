@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters out of a run folder (evaluation, `--init-from`) and into one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +46,11 @@ def parse_source(text: str) -> tuple[str, int | str]:
 
 
 def load_params(
-    run: files.PathLike, which: int | str = "latest", *, abstract: Params | None = None
+    run: files.PathLike,
+    which: int | str = "latest",
+    *,
+    abstract: Params | None = None,
+    place: Callable[[Any], Any] | None = None,
 ) -> LoadedParams:
     """Load the parameters of a run's checkpoint, after checking every byte of it.
 
@@ -55,7 +59,9 @@ def load_params(
       which: step number, `latest` (newest that is whole) or `best`.
       abstract: arrays or `jax.ShapeDtypeStruct` like the parameters; mismatching
         names and shapes are refused by name, shardings are followed. Without it
-        the parameters come as nested dicts on the default device.
+        the parameters come as nested dicts.
+      place: from nested dicts of shapes to those of shardings, where there is no
+        `abstract`; without it the parameters come to the default device.
     """
     root = files.as_path(run)
     step = _find_step(root, which)
@@ -64,14 +70,14 @@ def load_params(
     if found:
         raise UserError(f"checkpoint {path} cannot be used: {found[0]}")
     body = manifest.read(path)
-    params = _part(path, body, "params", abstract)
+    params = _part(path, body, "params", abstract, place)
     if params is None:
         raise UserError(
             f"checkpoint {path} of kind {body['kind']!r} holds no parameters"
         )
     return LoadedParams(
         params=params,
-        ema=_part(path, body, "ema", None),
+        ema=_part(path, body, "ema", None, place),
         step=step,
         source_hash=manifest.source_hash(path),
         extra=manifest.read_extra(path),
@@ -117,7 +123,11 @@ def _find_step(root: files.Path, which: int | str) -> int:
 
 
 def _part(
-    path: files.Path, body: dict[str, Any], top: str, abstract: Any
+    path: files.Path,
+    body: dict[str, Any],
+    top: str,
+    abstract: Any,
+    place: Callable[[Any], Any] | None,
 ) -> Any | None:
     """One branch of the saved tree, or None where it was not saved."""
     leaves = {
@@ -129,6 +139,12 @@ def _part(
         return None
     if abstract is None:
         abstract = {top: _abstract_tree(leaves)[top]}
+        if place is not None:
+            abstract = jax.tree.map(
+                lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+                abstract,
+                place(abstract),
+            )
     else:
         abstract = {top: abstract}
     return trees.restore_tree(path, {**body, "leaves": leaves}, abstract)[top]

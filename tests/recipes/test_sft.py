@@ -40,6 +40,7 @@ TINY = [
     "eval.max_new_tokens=24",
     "checkpoint.every_steps=3",
     "optim.lr_warmup_steps=2",
+    "optim.lr_min_ratio=1.0",
 ]
 
 
@@ -172,6 +173,18 @@ def test_a_run_starts_from_another(run_dir, tmp_path):
     longer = tiny("train.total_steps=2", "optim.lr=0.0", "seed=7")
     again = train(longer, tmp_path / "run", init_from=f"{source}@3")
     assert again["resumed_from"] == 1
+
+
+def test_weights_are_loaded_onto_their_mesh(run_dir, tmp_path):
+    words = ["mesh.data=2", "mesh.fsdp=2", "mesh.model=2", "train.total_steps=1"]
+    train(tiny(*words, "optim.lr=0.0"), tmp_path / "run", init_from=str(run_dir))
+    run = lrm_jax.load(str(tmp_path / "run"))
+    kernel = run.weights["layers_0"]["mlp"]["gate_proj"]["kernel"]
+    assert kernel.sharding.shard_shape(kernel.shape) == (8, 8)
+    there = load_policy(str(run_dir)).weights
+    jax.tree.map(np.testing.assert_array_equal, run.weights, there)
+    alone = lrm_jax.load(str(run_dir)).sample("1+1=", n=2, max_new=8)
+    assert [c.ids for c in run.sample("1+1=", n=2, max_new=8)] == [c.ids for c in alone]
 
 
 def test_the_average_is_what_others_start_from(run_dir, tmp_path):
