@@ -125,7 +125,7 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
         vocab_size=policy.vocab_size,
         has_mask=True,
     )
-    updater = Updater(policy, config.optim, config.train)
+    updater = Updater(policy, config.optim, config.train, config.lora)
     mesh = sharding.make_mesh(config.mesh)
     step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
     sampler = Sampler(policy, tokenizer, mesh, stop_strings=config.grpo.stop)

@@ -23,7 +23,7 @@ from lrm_jax.recipes.policy_config import (
     find_task,
     fit_vocabulary,
 )
-from lrm_jax.recipes.policy_state import Updater, full_weights, trained_part
+from lrm_jax.recipes.policy_state import Updater, merged_weights, trained_part
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import read_config
 from lrm_jax.training.state import TrainState
@@ -68,7 +68,7 @@ def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
     """Return where every leaf of a training state lives.
 
     Whatever ends in the path of a weight (its average, its moments) lies as the
-    weight does; the rest is whole on every device.
+    weight does, an adapter as the kernel it is for; the rest is whole on every device.
     """
     known = {
         tuple(_names(path)): axes
@@ -78,9 +78,16 @@ def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
     }
 
     def one(path: Any, leaf: Any) -> NamedSharding:
-        names = _names(path)
+        names, side = _names(path), ""
+        if names[-1] in ("lora_a", "lora_b"):
+            names, side = [*names[:-1], "kernel"], names[-1]
         tails = (tuple(names[i:]) for i in range(len(names)))
         axes = next((known[t] for t in tails if t in known), None)
+        if axes is not None and side:  # [in, rank] and [rank, out]
+            *stack, fan_in, fan_out = axes
+            axes = (
+                (*stack, fan_in, None) if side == "lora_a" else (*stack, None, fan_out)
+            )
         if axes is None or len(axes) != leaf.ndim:
             return NamedSharding(mesh, P())
         return NamedSharding(mesh, sharding.partition_spec(axes, mesh, leaf.shape))
@@ -173,7 +180,7 @@ def load_policy(run: str, mesh: Mesh | None = None) -> LoadedPolicy:
     params = loaded.params
     if loaded.ema is not None:
         params = {**params, trained_part(params): loaded.ema}
-    weights = full_weights(params)
+    weights = merged_weights(params)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
     weights = fit_params(weights, shapes, f"checkpoint of {run}")
     return LoadedPolicy(config, weights, loaded.step, loaded.source_hash)

@@ -19,6 +19,7 @@ from lrm_jax.data.tasks.base import TextTask
 from lrm_jax.data.tasks.registry import TaskConfig, make_task
 from lrm_jax.data.text_source import TextDataConfig
 from lrm_jax.data.tokenizer import Tokenizer, TokenizerConfig
+from lrm_jax.models.lora import LoraConfig
 from lrm_jax.models.policy_config import PolicyConfig, check_policy
 from lrm_jax.recipes.run_config import content_hash
 from lrm_jax.sharding import MESH_AXES, MeshConfig, check_batch, mesh_shape
@@ -77,6 +78,7 @@ class PolicyRunBase:
       data: files; sizes; how prompts and completions are written.
       tokenizer: text to tokens.
       model: the policy; `vocab_size` 0 is the tokenizer's.
+      lora: adapters to train in place of the weights; none for the weights.
       optim: optimizer and schedule.
       train: length, batch, logging, averaging.
       eval: held-out evaluation.
@@ -95,6 +97,7 @@ class PolicyRunBase:
     data: TextDataConfig = field(default_factory=TextDataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: PolicyConfig = field(default_factory=PolicyConfig)
+    lora: LoraConfig | None = None
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="adamw"))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(stop_metric=GREEDY))
     eval: PolicyEvalConfig = field(default_factory=PolicyEvalConfig)
@@ -214,6 +217,8 @@ def validate_policy(config: PolicyRunBase, n_devices: int | None = None) -> None
                 f"model.{key}='float64': JAX has 64 bits switched off and would "
                 "compute in float32; set JAX_ENABLE_X64=1 in the environment"
             )
+    if config.lora is not None and not config.lora.alpha > 0:
+        raise UserError(f"lora.alpha={config.lora.alpha}: expected more than 0")
     _check_metrics(config)
     n_devices = jax.device_count() if n_devices is None else n_devices
     sizes: dict[str, int] = dict(

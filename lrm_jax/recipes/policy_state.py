@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training state of a token policy, and one update of it.
 
-`params` is `{"weights": ...}`, whole; with adapters also `"lora"`, and then these
-alone are trained and averaged while the weights stay.
+`params` is `{"weights": ...}`, whole; with adapters also `"lora"` and `"lora_scale"`
+`[]`, and then the adapters alone are trained and averaged while the weights stay.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from lrm_jax.models.lora import LoraConfig, attach, init_lora, merge
 from lrm_jax.models.policy import Policy
 from lrm_jax.training.optim import (
     OptimConfig,
@@ -29,14 +31,41 @@ StepMetrics = dict[str, tuple[Array, Array]]
 """Name to (sum, weight)."""
 
 
+ADAPTERS = 3
+"""Purpose folded into the run's key for fresh adapters."""
+
+
 def trained_part(params: Params) -> str:
     """Return which part of the parameters is trained."""
     return "lora" if "lora" in params else "weights"
 
 
 def full_weights(params: Params) -> Params:
-    """Return the weights that the policy's functions take."""
-    return params["weights"]
+    """Return the weights that the policy's functions take, adapters beside them."""
+    if "lora" not in params:
+        return params["weights"]
+    return attach(_scaled(params), params["weights"], params["lora"])
+
+
+def merged_weights(params: Params) -> Params:
+    """Return plain weights, adapters added in: for export and for other runs."""
+    if "lora" not in params:
+        return params["weights"]
+    return merge(_scaled(params), params["weights"], params["lora"])
+
+
+def add_adapters(cfg: LoraConfig, params: Params, key: Key) -> Params:
+    """Return parameters with fresh adapters, which change nothing yet.
+
+    The scale is kept beside them, so that a checkpoint says it all.
+    """
+    adapters = init_lora(cfg, params["weights"], key)
+    scale = jnp.asarray(cfg.scale, jnp.result_type(float))
+    return {**params, "lora": adapters, "lora_scale": scale}
+
+
+def _scaled(params: Params) -> LoraConfig:
+    return LoraConfig(rank=1, alpha=params["lora_scale"])
 
 
 def eval_params(state: TrainState) -> Params:
@@ -54,11 +83,13 @@ class Updater:
       policy: makes fresh weights.
       optim: optimizer settings.
       train: length and averaging.
+      lora: adapters to train in place of the weights, or None.
     """
 
     policy: Policy
     optim: OptimConfig
     train: TrainConfig
+    lora: LoraConfig | None = None
 
     def tx(self) -> optax.GradientTransformation:
         """Return the optimizer of the trained part."""
@@ -71,11 +102,14 @@ class Updater:
           key: of the run; kept in the state.
           params: to start from, instead of fresh ones.
         """
-        if params is None:
-            params = {"weights": self.policy.init(jax.random.fold_in(key, 0))}
-        trained = params[trained_part(params)]
+        start = params
+        if start is None:
+            start = {"weights": self.policy.init(jax.random.fold_in(key, 0))}
+        if self.lora is not None and "lora" not in start:
+            start = add_adapters(self.lora, start, jax.random.fold_in(key, ADAPTERS))
+        trained = start[trained_part(start)]
         ema = init_ema(trained) if self.train.ema_decay else None
-        return make_state(params, self.tx().init(trained), key, ema=ema)
+        return make_state(start, self.tx().init(trained), key, ema=ema)
 
     def __call__(
         self, state: TrainState, grads: Params

@@ -24,7 +24,12 @@ from lrm_jax.recipes.policy_build import (
 )
 from lrm_jax.recipes.policy_config import not_identity, run_id
 from lrm_jax.recipes.policy_eval import GreedyAccuracy, HeldOutLoss
-from lrm_jax.recipes.policy_state import Updater, eval_params, full_weights
+from lrm_jax.recipes.policy_state import (
+    Updater,
+    eval_params,
+    full_weights,
+    trained_part,
+)
 from lrm_jax.recipes.registry import Recipe
 from lrm_jax.recipes.sft_config import SftRunConfig, validate
 from lrm_jax.recipes.sft_step import SftStep
@@ -107,7 +112,7 @@ def build(config: SftRunConfig) -> SftRun:
     validate(config)
     source = make_text(config)
     policy = token_policy(config.model)
-    updater = Updater(policy, config.optim, config.train)
+    updater = Updater(policy, config.optim, config.train, config.lora)
     rows = PackedRows(
         source,
         seq_len=config.sft.seq_len,
@@ -172,8 +177,9 @@ def train(
 
 
 def _describe(run: SftRun) -> dict[str, Any]:
-    shapes = jax.eval_shape(run.policy.init, jax.random.key(0))
     config = run.config
+    params = run.abstract_state().params
+    shapes = params[trained_part(params)]
     shape = [config.train.batch_size, config.sft.seq_len]
     return {
         "config": to_dict(config),

@@ -276,6 +276,48 @@ def test_latent_runs_are_no_policies(tmp_path):
         train(tiny(), tmp_path / "run", init_from=str(tmp_path))
 
 
+# --- Adapters ---------------------------------------------------------------------
+
+LORA = ["lora=LoraConfig", "lora.rank=2", "lora.targets=(q|v|up)_proj", "optim.lr=0.05"]
+
+
+@pytest.mark.parametrize("mesh", [["mesh.data=8"], ["mesh.fsdp=2", "mesh.model=2"]])
+def test_adapters_alone_are_trained(run_dir, tmp_path, mesh):
+    words = [*LORA, *mesh, "train.total_steps=2", "train.ema_decay=0.5"]
+    train(tiny(*words), tmp_path / "run", init_from=str(run_dir))
+    loaded = load_params(str(tmp_path / "run"))
+    before = load_params(str(run_dir)).params["weights"]
+    jax.tree.map(np.testing.assert_array_equal, loaded.params["weights"], before)
+    adapter = loaded.params["lora"]["layers_0"]["attn"]["q_proj"]
+    assert adapter["lora_a"].shape == (16, 2) and np.abs(adapter["lora_b"]).max() > 0
+    assert set(loaded.params["lora"]["layers_0"]["mlp"]) == {"up_proj"}
+    # Whoever starts from it or samples gets kernels with the averaged adapters in.
+    average = loaded.ema["layers_0"]["attn"]["q_proj"]
+    weights = load_policy(str(tmp_path / "run")).weights
+    np.testing.assert_allclose(
+        weights["layers_0"]["attn"]["q_proj"]["kernel"],
+        before["layers_0"]["attn"]["q_proj"]["kernel"]
+        + 16.0 / 2 * average["lora_a"] @ average["lora_b"],
+        atol=1e-6,
+    )
+    plain = tiny("train.total_steps=1", "optim.lr=0.0")
+    train(plain, tmp_path / "next", init_from=str(tmp_path / "run"))
+    after = load_params(str(tmp_path / "next")).params["weights"]
+    jax.tree.map(np.testing.assert_array_equal, after, weights)
+    told = train(tiny(*LORA), tmp_path / "dry", dry_run=True)
+    assert told["params"] == 2 * (32 + 32) + 2 * (16 + 16)
+
+
+def test_a_run_with_adapters_resumes_exactly(run_dir, tmp_path):
+    words = [*LORA, "eval.greedy=false", "checkpoint.best_metric=eval/loss"]
+    train(tiny(*words), tmp_path / "whole", init_from=str(run_dir))
+    half = tiny(*words, "train.total_steps=3")
+    train(half, tmp_path / "half", init_from=str(run_dir))
+    resumed = train(tiny(*words), tmp_path / "half", init_from=str(run_dir))
+    assert resumed["resumed_from"] == 3
+    same_bits(tmp_path / "whole", tmp_path / "half")
+
+
 # --- Configs ----------------------------------------------------------------------
 
 
@@ -293,6 +335,9 @@ def test_latent_runs_are_no_policies(tmp_path):
         (["eval.max_new_tokens=79"], "eval.max_new_tokens=79: a held-out prompt has"),
         (["eval.greedy=false"], "checkpoint.best_metric='eval/greedy_accuracy' needs"),
         (["model.dtype=float64"], "model.dtype='float64': JAX has 64 bits switched"),
+        ([*LORA, "lora.targets=none"], "lora.targets='none': matches no projection"),
+        ([*LORA, "lora.rank=0"], "lora.rank=0: expected 1 or more"),
+        ([*LORA, "lora.alpha=0"], "lora.alpha=0.0: expected more than 0"),
         (["data.test_size=0"], "data.test_size=0: no held-out example"),
         (["task.name=additon"], "task.name='additon'"),
         (["task=none", "model.vocab_size=0"], "data.path is empty and there is no"),
