@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scan-layers", action="store_true", help="hf: stack equal layers"
     )
+    parser.add_argument(
+        "--mtp-layers",
+        type=int,
+        help="hf: blocks of multi-token prediction to keep (0)",
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -46,11 +51,12 @@ def run(args: argparse.Namespace) -> Outcome:
             dtype=args.dtype or "float32",
             param_dtype=args.param_dtype or "float32",
             scan_layers=args.scan_layers,
+            mtp_layers=args.mtp_layers or 0,
         )
     else:
         from lrm_jax.recipes.convert import import_checkpoint
 
-        for option in ("dtype", "param_dtype", "scan_layers"):
+        for option in ("dtype", "param_dtype", "scan_layers", "mtp_layers"):
             if getattr(args, option):
                 raise UsageError(f"--{option.replace('_', '-')} is for hf only")
         data = import_checkpoint(args.kind, args.src, args.dst, arch=args.arch)

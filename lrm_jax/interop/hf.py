@@ -57,7 +57,7 @@ def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
     Args:
       folder: config.json, and model.safetensors or shards with an index.
       **changes: fields of `PolicyConfig` that the folder does not settle (dtype,
-        param_dtype, scan_layers, remat, value_head).
+        param_dtype, scan_layers, remat, mtp_layers).
 
     Raises:
       UserError: the folder is incomplete or damaged, or holds a model that is not
@@ -78,8 +78,8 @@ def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
     later = [name for name in unused if is_later_layer(name, cfg.n_layers)]
     if later:
         notes.append(
-            f"{len(later)} tensors of multi-token prediction (blocks after "
-            f"{cfg.n_layers - 1}) were left out"
+            f"{len(later)} tensors of blocks after {cfg.n_layers - 1} (multi-token "
+            "prediction) were left out"
         )
     dtypes = {name: weights.dtype(name) for name in weights.names()}
     return HfPolicy(cfg, params, raw, dtypes, unused, notes)

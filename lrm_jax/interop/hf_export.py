@@ -36,6 +36,8 @@ def hf_config(
         _check_same(cfg, made)
         return made
     kept = dict(raw)
+    if cfg.mtp_layers:
+        kept["num_nextn_predict_layers"] = cfg.mtp_layers
     quantised = kept.pop("quantization_config", None)
     key = "dtype" if "dtype" in kept else "torch_dtype"
     if dtype is not None or quantised:
@@ -106,6 +108,8 @@ def _made(cfg: PolicyConfig) -> dict[str, Any]:
         raw |= _window(cfg)
     if cfg.moe is not None:
         raw |= _experts(cfg.moe, cfg.n_layers)
+    if kind == "deepseek_v3":
+        raw["num_nextn_predict_layers"] = cfg.mtp_layers
     return raw
 
 
@@ -179,5 +183,4 @@ def _experts(moe: MoeConfig, n_layers: int) -> dict[str, Any]:
         "routed_scaling_factor": moe.routed_scale,
         "scoring_func": "sigmoid",
         "topk_method": "noaux_tc",
-        "num_nextn_predict_layers": 0,
     }

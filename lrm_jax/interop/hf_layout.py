@@ -39,6 +39,12 @@ _LAYER = {
         for n in ("gate_proj", "up_proj", "down_proj")
     },
 }
+_MTP = {
+    "embed_norm": "enorm",
+    "hidden_norm": "hnorm",
+    "join_proj": "eh_proj",
+    "final_norm": "shared_head.norm",
+}
 _SUFFIX = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _EXPERTS = ("gate_proj", "up_proj", "down_proj")
 
@@ -64,13 +70,13 @@ class HfEntry(NamedTuple):
 def hf_layout(cfg: PolicyConfig) -> list[HfEntry]:
     """List the tensors of a config, sorted as the library sorts them.
 
-    Heads that the format does not know (a value head, our MTP blocks) are left out.
+    A value head, which the format does not know, is left out.
     """
     abstract = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
     entries = []
     for key_path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
         path = tuple(str(key.key) for key in key_path)
-        entries += _entries(path, tuple(leaf.shape))
+        entries += _entries(cfg, path, tuple(leaf.shape))
     return sorted(entries, key=lambda entry: _natural(entry.name))
 
 
@@ -94,15 +100,22 @@ def is_later_layer(name: str, n_layers: int) -> bool:
     return bool(match) and int(match[1]) >= n_layers
 
 
-def _entries(path: tuple[str, ...], shape: tuple[int, ...]) -> list[HfEntry]:
+def _entries(
+    cfg: PolicyConfig, path: tuple[str, ...], shape: tuple[int, ...]
+) -> list[HfEntry]:
     whole = "/".join(path)
     transposed = path[-1] == "kernel"
     if whole in _TOP:
         return [_entry(_TOP[whole], path, (), shape, transposed)]
-    stage = re.fullmatch(r"(layers|stage)_(\d+)", path[0])
+    stage = re.fullmatch(r"(layers|stage|mtp)_(\d+)", path[0])
     if not stage:
-        return []  # value_head, mtp_N
+        return []  # value_head
     first = int(stage[2])
+    if stage[1] == "mtp" and path[1] == "block":
+        return _layer_entries(cfg.n_layers + first, path, (), shape, 2)
+    if stage[1] == "mtp":
+        name = f"model.layers.{cfg.n_layers + first}.{_MTP[path[1]]}.weight"
+        return [_entry(name, path, (), shape, transposed)]
     if stage[1] == "layers":
         return _layer_entries(first, path, (), shape)
     return [
@@ -113,10 +126,14 @@ def _entries(path: tuple[str, ...], shape: tuple[int, ...]) -> list[HfEntry]:
 
 
 def _layer_entries(
-    layer: int, path: tuple[str, ...], index: tuple[int, ...], shape: tuple[int, ...]
+    layer: int,
+    path: tuple[str, ...],
+    index: tuple[int, ...],
+    shape: tuple[int, ...],
+    depth: int = 1,
 ) -> list[HfEntry]:
     prefix = f"model.layers.{layer}."
-    inner = path[1:]
+    inner = path[depth:]
     if inner == ("moe", "router"):
         return [_entry(f"{prefix}mlp.gate.weight", path, index, shape, True)]
     if inner == ("moe", "router_bias"):

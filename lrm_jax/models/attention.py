@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lrm_jax.models.kv_cache import LayerCache, write_slots
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.models.projection import Norm, Projection
-from lrm_jax.models.rope import rotate
+from lrm_jax.models.rope import rope_cos_sin, rotate
 from lrm_jax.sharding import constrain
 from lrm_jax.types import Array, at_least_float32
 
@@ -36,6 +36,20 @@ class Context(NamedTuple):
     seen: Array  # [B, T, S]
     tokens: Array  # [B, T]
     start: Array | int = 0
+
+
+def make_context(
+    cfg: PolicyConfig,
+    positions: Array,
+    tokens: Array,
+    seen: Array,
+    start: Array | int = 0,
+) -> Context:
+    """Return the context of a call, the rotary angles computed once for all layers."""
+    width = cfg.mla.d_rope if cfg.mla else cfg.head_dim
+    dtype = jnp.dtype(cfg.dtype)
+    cos, sin = rope_cos_sin(cfg.rope, width, cfg.max_seq_len, positions, dtype)
+    return Context(cos, sin, seen, tokens.astype(bool), start)
 
 
 class GroupedAttention(nn.Module):

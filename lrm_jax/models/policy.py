@@ -6,17 +6,15 @@ One config covers Qwen2/2.5, Qwen3, Llama 3, Qwen3-MoE and DeepSeek-V3. Implemen
 `types.TokenModel`; shape letters as there and in `attention.py`.
 """
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrm_jax.models.attention import Context
+from lrm_jax.models.attention import Context, make_context
 from lrm_jax.models.kv_cache import (
     KVCache,
     LayerCache,
@@ -24,11 +22,12 @@ from lrm_jax.models.kv_cache import (
     visible_slots,
     write_slots,
 )
-from lrm_jax.models.layers import project, rms_norm, trunc_normal
+from lrm_jax.models.layers import project, rms_norm
 from lrm_jax.models.moe import Routing, load_balance_loss
+from lrm_jax.models.mtp import Ahead, MtpBlock, ahead, has_ahead
 from lrm_jax.models.policy_config import PolicyConfig, Stage, check_policy, stages
+from lrm_jax.models.policy_init import init_policy, policy_axes
 from lrm_jax.models.policy_module import PolicyBlock
-from lrm_jax.models.rope import rope_cos_sin
 from lrm_jax.sharding import constrain
 from lrm_jax.types import Array, Key, Params, at_least_float32
 
@@ -77,64 +76,12 @@ class Policy:
         the blocks: `layers_N`, or with `scan_layers` one `stage_N` with a leading
         axis for each run of equal layers.
         """
-        return nn.meta.unbox(self._boxed(key))
+        return init_policy(self.cfg, key)
 
     @property
     def axes(self) -> Params:
         """The tree of `init` with a tuple of logical axis names a leaf."""
-        abstract = jax.eval_shape(self._boxed, jax.random.key(0))
-        is_boxed = lambda leaf: isinstance(leaf, nn.meta.AxisMetadata)
-        names = lambda leaf: tuple(leaf.names)
-        axes = jax.tree.map(names, abstract, is_leaf=is_boxed)
-        is_names = lambda node: isinstance(node, tuple)
-        for name in axes:
-            if name.startswith("stage_"):
-                stack = lambda leaf: ("layers", *leaf)
-                axes[name] = jax.tree.map(stack, axes[name], is_leaf=is_names)
-        return axes
-
-    def _boxed(self, key: Key) -> Params:
-        cfg = self.cfg
-        dtype = jnp.dtype(cfg.param_dtype)
-        keys = iter(jax.random.split(key, 4 + cfg.n_layers + cfg.mtp_layers))
-
-        def weight(
-            axes: tuple[str | None, ...], shape: tuple[int, ...], init: Callable
-        ) -> Any:
-            boxed = nn.with_logical_partitioning(init, axes)
-            return boxed(next(keys), shape, dtype)
-
-        spread = trunc_normal(1 / math.sqrt(cfg.d_model))
-        table = ("vocab", "embed"), (cfg.rows, cfg.d_model)
-        params: dict[str, Any] = {"embed_tokens": {"embedding": weight(*table, spread)}}
-        head = ("embed", "vocab"), (cfg.d_model, cfg.rows)
-        lm_head = weight(*head, spread)
-        if not cfg.tied_embeddings:
-            params["lm_head"] = {"kernel": lm_head}
-        ones = nn.initializers.ones
-        params["final_norm"] = {"scale": weight(("embed",), (cfg.d_model,), ones)}
-        value = ("embed", None), (cfg.d_model, 1)
-        value_head = weight(*value, nn.initializers.zeros)
-        if cfg.value_head:
-            params["value_head"] = {"kernel": value_head}
-        for stage in stages(cfg):
-            stage_keys = [next(keys) for _ in range(stage.n_layers)]
-            if cfg.scan_layers:
-                init = lambda k, moe=stage.moe: self._init_block(k, moe)
-                params[stage.name] = jax.vmap(init)(jnp.stack(stage_keys))
-                continue
-            for i, block_key in enumerate(stage_keys):
-                block = self._init_block(block_key, stage.moe)
-                params[f"layers_{stage.first + i}"] = block
-        return params
-
-    def _init_block(self, key: Key, moe: bool) -> Params:
-        cfg = self.cfg
-        x = jnp.zeros((1, 1, cfg.d_model), cfg.dtype)
-        context = self._context(
-            jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool), jnp.ones((1, 1, 1))
-        )
-        return PolicyBlock(cfg, moe).init(key, x, context)["params"]
+        return policy_axes(self.cfg)
 
     def layer_params(self, params: Params, layer: int) -> Params:
         """Return the parameters of one block, whether they are stacked or not."""
@@ -168,12 +115,8 @@ class Policy:
         Returns:
           The hidden states, undefined (but finite) at padding.
         """
-        length = ids.shape[1]
-        causal = jnp.tril(jnp.ones((length, length), bool))
-        seen = mask[:, None, :].astype(bool) & causal[None]
-        if segment_ids is not None:
-            seen &= segment_ids[:, :, None] == segment_ids[:, None, :]
-        context = self._context(positions, mask, seen)
+        seen = _causal(mask.astype(bool), segment_ids)
+        context = make_context(self.cfg, positions, mask, seen)
         windowed = self._windowed(seen, positions, positions)
         x = self._embed(params, ids)
         routings = []
@@ -181,6 +124,44 @@ class Policy:
             x, routing = self._run_stage(params, stage, x, context, windowed)
             routings += [routing] if routing is not None else []
         return _output(self._final_norm(params, x), routings)
+
+    def predict_ahead(
+        self,
+        params: Params,
+        hidden: Array,
+        ids: Array,
+        positions: Array,
+        mask: Array,
+        segment_ids: Array | None = None,
+    ) -> list[Ahead]:
+        """Return what each multi-token-prediction block predicts.
+
+        Args:
+          params: of `init`.
+          hidden: `[B, T, D]` of `forward`.
+          ids: `[B, T]` int32.
+          positions: `[B, T]` int32.
+          mask: `[B, T]` bool.
+          segment_ids: `[B, T]` int32, as in `forward`.
+
+        Returns:
+          One `Ahead` a block: the k-th, counted from 1, predicts k + 1 tokens on.
+        """
+        mask = mask.astype(bool)
+        found = []
+        for k in range(self.cfg.mtp_layers):
+            steps = k + 1
+            there = has_ahead(mask, steps, segment_ids)
+            seen = _causal(there, segment_ids)
+            context = make_context(self.cfg, ahead(positions, steps), there, seen)
+            embedded = self._embed(params, ahead(ids, steps))
+            block = MtpBlock(self.cfg, self.cfg.is_moe(self.cfg.n_layers + k))
+            weights = {"params": params[f"mtp_{k}"]}
+            out: Any = block.apply(weights, hidden, embedded, context)
+            hidden = out
+            predicted = has_ahead(mask, steps + 1, segment_ids)
+            found.append(Ahead(hidden, ahead(ids, steps + 1), predicted))
+        return found
 
     def _run_stage(
         self,
@@ -296,7 +277,7 @@ class Policy:
             slots = start + length
         valid = write_slots(cache.valid, mask.astype(bool), start, 1)
         seen = visible_slots(valid, start, length, slots)
-        context = self._context(positions, mask, seen)._replace(start=start)
+        context = make_context(self.cfg, positions, mask, seen, start)
         windowed, slot_positions = None, cache.positions
         if slot_positions is not None:
             slot_positions = write_slots(slot_positions, positions, start, 1)
@@ -340,13 +321,6 @@ class Policy:
         normed = rms_norm(x, eps=self.cfg.norm_eps)
         return normed * params["final_norm"]["scale"].astype(x.dtype)[None, None]
 
-    def _context(self, positions: Array, tokens: Array, seen: Array) -> Context:
-        cfg = self.cfg
-        width = cfg.mla.d_rope if cfg.mla else cfg.head_dim
-        dtype = jnp.dtype(cfg.dtype)
-        cos, sin = rope_cos_sin(cfg.rope, width, cfg.max_seq_len, positions, dtype)
-        return Context(cos, sin, seen, tokens.astype(bool))
-
     def _windowed(
         self, seen: Array, positions: Array, key_positions: Array
     ) -> Array | None:
@@ -355,6 +329,15 @@ class Policy:
             return None
         distance = positions[:, :, None] - key_positions[:, None, :]
         return seen & (distance < self.cfg.sliding_window)
+
+
+def _causal(mask: Array, segment_ids: Array | None) -> Array:
+    """Return which tokens each may see: real ones before it, of its own segment."""
+    length = mask.shape[1]
+    seen = mask[:, None, :] & jnp.tril(jnp.ones((length, length), bool))[None]
+    if segment_ids is not None:
+        seen &= segment_ids[:, :, None] == segment_ids[:, None, :]
+    return seen
 
 
 def _output(hidden: Array, routings: list[Routing]) -> PolicyOutput:

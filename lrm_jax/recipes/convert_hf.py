@@ -21,7 +21,7 @@ from lrm_jax.interop.hf_files import write_shards
 from lrm_jax.models.policy import count_params
 from lrm_jax.recipes.policy_build import read_policy_config
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig, PolicyRunBase
-from lrm_jax.recipes.policy_state import full_weights, trained_part
+from lrm_jax.recipes.policy_state import merged_weights, trained_part
 from lrm_jax.training import files
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.loading import (
@@ -74,6 +74,7 @@ def import_hf(
     dtype: str = "float32",
     param_dtype: str = "float32",
     scan_layers: bool = False,
+    mtp_layers: int = 0,
 ) -> dict[str, Any]:
     """Make a run folder of a Hugging Face folder.
 
@@ -83,6 +84,7 @@ def import_hf(
       dtype: of activations.
       param_dtype: of the weights; float32 holds bfloat16 exactly.
       scan_layers: stack equal layers, which compiles faster and decodes slower.
+      mtp_layers: blocks of multi-token prediction to keep; the others are left out.
 
     Returns:
       {run_dir, params, unused, missing, notes}.
@@ -167,7 +169,7 @@ def export_hf(
     if origin is not None and dtype is None:
         dtypes = origin.dtypes
     raw = hf_config(config.model, origin.config if origin else None, dtype)
-    tensors = hf_tensors(config.model, full_weights(params), dtypes)
+    tensors = hf_tensors(config.model, merged_weights(params), dtypes)
     metadata = origin.metadata if origin else {"format": "pt"}
     with files.user_errors(f"{dst} cannot be written"):
         dst.mkdir(parents=True, exist_ok=True)

@@ -262,7 +262,24 @@ def test_blocks_after_the_last_are_left_out_and_said(folder):
     save_file({**load_file(path), **extra}, path)
     loaded = load_hf(folder)
     assert loaded.unused == list(extra)
-    assert "1 tensors of multi-token prediction" in loaded.notes[0]
+    assert "1 tensors of blocks after 1 (multi-token" in loaded.notes[0]
+
+
+def test_blocks_after_the_last_are_kept_when_asked_for(tmp_path):
+    cfg = dataclasses.replace(CONFIGS["deepseek"], mtp_layers=1)
+    params = make(cfg)
+    write(tmp_path / "m", cfg, params)
+    names = load_file(tmp_path / "m" / "model.safetensors")
+    assert names["model.layers.2.eh_proj.weight"].shape == (16, 32)
+    assert "model.layers.2.shared_head.norm.weight" in names
+    assert "model.layers.2.mlp.experts.7.up_proj.weight" in names
+    kept = load_hf(tmp_path / "m", mtp_layers=1)
+    assert_same(kept.params, params)
+    assert not kept.unused and kept.raw["num_nextn_predict_layers"] == 1
+    left = load_hf(tmp_path / "m")
+    assert len(left.unused) == len(
+        [n for n in names if n.startswith("model.layers.2.")]
+    )
 
 
 def tokenizer(folder, count, added=()):
