@@ -1,0 +1,176 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrm_jax.cli import main as cli
+from lrm_jax.config import from_dict, to_dict
+from lrm_jax.interop.hf import hf_tensors, load_hf
+from lrm_jax.interop.hf_export import hf_config
+from lrm_jax.interop.hf_files import HfWeights, write_shards
+from lrm_jax.models.policy import token_policy
+from lrm_jax.models.policy_config import PolicyConfig
+from lrm_jax.recipes.convert_hf import export_hf, import_hf
+from lrm_jax.recipes.policy_build import load_policy, read_policy_config
+from lrm_jax.recipes.policy_config import ImportedPolicyConfig
+from lrm_jax.training.loading import write_params
+from lrm_jax.training.run_folder import open_run
+from lrm_jax.types import UserError
+
+TINY = PolicyConfig(
+    vocab_size=20, d_model=16, n_layers=2, n_heads=2, n_kv_heads=1, d_head=8, d_ff=24,
+    qk_norm=True, max_seq_len=64,
+)  # fmt: skip
+
+
+def draw(cfg):
+    shapes = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "tiny"
+    path.mkdir()
+    write_shards(path, hf_tensors(TINY, draw(TINY), "BF16"), 3000, {"format": "pt"})
+    raw = hf_config(TINY, None, "bfloat16") | {"eos_token_id": 1, "model_note": "kept"}
+    (path / "config.json").write_text(json.dumps(raw))
+    vocab = {f"t{i}": i for i in range(18)}
+    text = {"model": {"vocab": vocab}, "added_tokens": []}
+    (path / "tokenizer.json").write_text(json.dumps(text))
+    (path / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    (path / "chat_template.jinja").write_text("{{ messages }}")
+    (path / "README.md").write_text("not copied")
+    return path
+
+
+def stored(path):
+    weights = HfWeights(path)
+    return {n: (weights.dtype(n), weights._raw(n).tobytes()) for n in weights.stored}
+
+
+def test_in_and_out_again_is_byte_for_byte_the_same(folder, tmp_path):
+    told = import_hf(folder, tmp_path / "run")
+    assert told["params"] == sum(x.size for x in jax.tree.leaves(draw(TINY)))
+    assert (told["unused"], told["missing"], told["notes"]) == ([], [], [])
+    written = export_hf(tmp_path / "run", tmp_path / "out", shard_bytes=3000)
+    assert stored(tmp_path / "out") == stored(folder)
+    assert written["tensors"] == len(stored(folder))
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {path.name for path in folder.iterdir()} - {"README.md"}
+    for name in ("tokenizer.json", "generation_config.json", "chat_template.jinja"):
+        assert (tmp_path / "out" / name).read_text() == (folder / name).read_text()
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config == json.loads((folder / "config.json").read_text())
+
+
+def test_an_import_is_a_run_that_recipes_start_from(folder, tmp_path):
+    run = tmp_path / "run"
+    import_hf(folder, run)
+    config = read_policy_config(str(run))
+    assert isinstance(config, ImportedPolicyConfig)
+    assert (config.model.vocab_size, config.model.rows) == (18, 20)
+    assert config.tokenizer.kind == "hf"
+    names = {path.name for path in (run / "tokenizer").iterdir()}
+    assert names == {
+        *("tokenizer.json", "config.json"),
+        *("generation_config.json", "chat_template.jinja"),
+    }
+    assert from_dict(ImportedPolicyConfig, to_dict(config)) == config
+    loaded = load_policy(str(run))
+    want = load_hf(folder).params
+    for a, b in zip(
+        jax.tree.leaves(loaded.weights), jax.tree.leaves(want), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def trained(tmp_path, name, source, config, change):
+    """A run that started from another, with all weights moved."""
+    weights = jax.tree.map(lambda x: x + change, load_policy(source).weights)
+    config = dataclasses.replace(config, init_from=source)
+    with open_run(tmp_path / name, to_dict(config)):
+        ema = jax.tree.map(lambda x: x + change, weights)
+        write_params(tmp_path / name, {"weights": weights}, step=3, ema=ema)
+    return str(tmp_path / name)
+
+
+def test_a_run_that_goes_back_to_an_import_keeps_its_style(folder, tmp_path):
+    import_hf(folder, tmp_path / "run")
+    config = read_policy_config(str(tmp_path / "run"))
+    first = trained(tmp_path, "sft", str(tmp_path / "run"), config, 0.5)
+    second = trained(tmp_path, "rl", first, config, 0.25)
+    shutil.rmtree(folder)
+    export_hf(second, tmp_path / "out", ema=False, dtype="float32")
+    raw = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (raw["model_note"], raw["torch_dtype"]) == ("kept", "float32")
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
+    want = load_policy(second)
+    got = load_hf(tmp_path / "out").params["final_norm"]["scale"]
+    ema = want.weights["final_norm"]["scale"]  # evaluation takes the average
+    np.testing.assert_allclose(got, np.asarray(ema) - 0.25, atol=1e-6)
+    told = export_hf(f"{second}@3", tmp_path / "averaged", dtype="float32")
+    assert told["step"] == 3
+    averaged = load_hf(tmp_path / "averaged").params["final_norm"]["scale"]
+    np.testing.assert_array_equal(averaged, ema)
+
+
+def test_a_policy_of_our_own_goes_out_as_the_family_it_fits(tmp_path):
+    config = ImportedPolicyConfig(model=TINY)
+    with open_run(tmp_path / "run", to_dict(config)):
+        weights = jax.tree.map(jnp.asarray, draw(TINY))
+        write_params(tmp_path / "run", {"weights": weights})
+    export_hf(tmp_path / "run", tmp_path / "out")
+    raw = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert raw["architectures"] == ["Qwen3ForCausalLM"]
+    assert load_hf(tmp_path / "out").cfg.head_dim == 8
+    odd = dataclasses.replace(TINY, o_bias=True)
+    with pytest.raises(UserError, match=r"model.qkv_bias=False: Qwen3ForCausalLM has"):
+        hf_config(odd, None, None)
+
+
+def test_nothing_is_written_over_and_wrong_choices_are_refused(folder, tmp_path):
+    import_hf(folder, tmp_path / "run")
+    with pytest.raises(UserError, match="not empty; import never writes over"):
+        import_hf(folder, tmp_path / "run")
+    with pytest.raises(UserError, match="not empty; export never writes over"):
+        export_hf(tmp_path / "run", folder)
+    with pytest.raises(UserError, match="dtype 'int8': expected float32 or bfloat16"):
+        export_hf(tmp_path / "run", tmp_path / "out", dtype="int8")
+    with pytest.raises(UserError, match="shard size 0"):
+        export_hf(tmp_path / "run", tmp_path / "out", shard_bytes=0)
+    shard = next(folder.glob("model-00002-*"))
+    shard.unlink()
+    with pytest.raises(UserError, match=f"missing shard {shard.name}"):
+        import_hf(folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_command_line_imports_and_exports(folder, tmp_path, capfd):
+    run, out = str(tmp_path / "run"), str(tmp_path / "out")
+    assert cli.main(["import", "hf", str(folder), run, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["missing"] == []
+    command = ["export", "hf", run, out, "--step", "0", "--dtype", "bfloat16"]
+    assert cli.main([*command, "--no-ema", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["step"] == 0
+    assert stored(tmp_path / "out") == stored(folder)
+    wrong = (
+        (["export", "hf", run, out, "--format", "torch"], "--format is for hrm"),
+        (["export", "trm", run, out, "--dtype", "float32"], "--dtype is for hf"),
+        (["export", "hf", run, out, "--step", "last"], "--step last: expected"),
+        (["import", "hf", str(folder), run, "--arch", "x"], "--arch is for hrm"),
+        (["import", "hrm", str(folder), run, "--scan-layers"], "--scan-layers is for"),
+    )
+    for words, message in wrong:
+        assert cli.main(words) == 2
+        error = capfd.readouterr().err.strip()
+        assert message in error and len(error.splitlines()) == 1
