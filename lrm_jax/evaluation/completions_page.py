@@ -45,7 +45,7 @@ def completions_section(samples: SampleSet) -> str:
         raise ValueError("completions_section: no completions")
     data = {
         "groups": [_encode_group(group) for group in samples.groups],
-        "scale": _largest_advantage(samples.groups),
+        "scale": _full_colour(samples.groups),
     }
     # "</" would end the script element, "<!--" would open a comment in it.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
@@ -100,14 +100,18 @@ def _encode(sample: Sample, group: SampleGroup) -> dict[str, Any]:
     }
 
 
-def _largest_advantage(groups: list[SampleGroup]) -> float:
-    found = [
+def _full_colour(groups: list[SampleGroup]) -> float:
+    """The advantage that has the full colour: nine in ten have that or less.
+
+    A single right completion of a large group would leave the others without.
+    """
+    found = sorted(
         abs(sample.advantage)
         for group in groups
         for sample in group.samples
-        if sample.advantage is not None and math.isfinite(sample.advantage)
-    ]
-    return max(found, default=0.0) or 1.0
+        if sample.advantage and math.isfinite(sample.advantage)
+    )
+    return found[round(0.9 * (len(found) - 1))] if found else 1.0
 
 
 def _finite(value: float, digits: int) -> float | None:

@@ -184,3 +184,11 @@ def test_browser_takes_a_picture(tmp_path):
     data = shot.read_bytes()
     assert struct.unpack(">II", data[16:24]) == (1100, 800)
     assert len(data) > 20_000  # not a blank page
+
+
+def test_one_large_advantage_does_not_bleach_the_others(tmp_path):
+    lines = [line(advantage=a) for a in [3.75, *[-0.25] * 19, 0.0, None]]
+    data = data_of(page.completions_page(samples(tmp_path, lines)))
+    assert data["scale"] == 0.25
+    even = data_of(page.completions_page(samples(tmp_path, [line(advantage=None)])))
+    assert even["scale"] == 1.0
