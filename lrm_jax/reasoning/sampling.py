@@ -109,8 +109,8 @@ def sample(
       params: of each row.
       keys: `[B]`, of `position_keys`; consumed.
       vocab_size: ids from here on do not exist and are never drawn.
-      banned: `[B, V]` bool, ids that may not be drawn (a row that bans all of them
-        bans none).
+      banned: `[B, vocab_size]` bool, ids that may not be drawn (a row that bans all
+        of them bans none).
 
     Returns:
       ids and log-probs, float32 at least.
@@ -148,7 +148,8 @@ def existing_logits(
     logits = at_least_float32(logits)
     exists = jnp.arange(logits.shape[-1])[None] < vocab_size  # [1, V]
     if banned is not None:
-        allowed = exists & ~banned
+        padding = logits.shape[-1] - banned.shape[-1]
+        allowed = exists & ~jnp.pad(banned, ((0, 0), (0, padding)))
         exists = jnp.where(allowed.any(-1, keepdims=True), allowed, exists)
     if banned is None and logits.shape[-1] <= vocab_size:
         return logits

@@ -203,9 +203,12 @@ def _bound(budget: TokenBudget, state: ThoughtState) -> ThoughtState:
     """Force the end of every thought that has reached its bound."""
     free = (state.script == NO_SCRIPT) | (state.script == WAIT)
     full = free & (state.phase == THINK) & (state.length >= budget.maximum)
-    # A close tag the model has begun is finished, not begun again.
+    # A close tag the model has begun is finished, not begun again, unless the
+    # thought would then be too short.
     begun = jnp.where(state.script == WAIT, 0, budget.partial_ids[state.search])
     finishes = full & (begun > 0)
+    finishes &= state.length - state.partial >= budget.minimum
+    begun = jnp.where(finishes, begun, 0)
     return state._replace(
         script=jnp.where(full, jnp.where(finishes, CLOSE, END), state.script),
         offset=jnp.where(full, begun, state.offset),
