@@ -316,7 +316,7 @@ class GrpoStep:
         lanes = jax.tree.map(lambda x: _units(x, unit), (rows, batch))
         (grads, metrics), extremes = accumulate(micro, lanes, self.grad_accum)
         for label, values in extremes.items():
-            most = jnp.max(values) if label.endswith("_max") else jnp.min(values)
+            most = jnp.max(values) if label.endswith("max") else jnp.min(values)
             metrics[label] = (most, jnp.ones_like(most))
         return grads, metrics
 
