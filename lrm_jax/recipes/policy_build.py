@@ -32,8 +32,8 @@ from lrm_jax.types import Params, UserError
 
 C = TypeVar("C", bound=PolicyRunBase)
 
-FRESH = ("value_head",)
-"""Parts that a run may have and its source may lack, or the other way round."""
+FRESH = ("value_head", "mtp_")
+"""How parts begin that a run may have and its source may lack, or the reverse."""
 
 
 def make_text(config: PolicyRunBase, *, needs: str = "completion") -> TextSource:
@@ -257,8 +257,8 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
     policy = token_policy(config.model)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
     fresh = {}
-    for name in FRESH:
-        if name in shapes and name not in loaded.weights:
+    for name in shapes:
+        if name.startswith(FRESH) and name not in loaded.weights:
             # Jitted for the sake of what is not computed: all but this part.
             only = jax.jit(lambda key, name=name: policy.init(key)[name])
             fresh[name] = only(jax.random.key(config.seed))
@@ -278,7 +278,7 @@ def fit_params(
       params: what there is.
       shapes: what is wanted.
       where: they came from, for messages.
-      fresh: gives what `FRESH` allows to be missing.
+      fresh: stands in for what is missing.
 
     Raises:
       UserError: names the first parameter that does not fit.
@@ -288,7 +288,7 @@ def fit_params(
     fitted = {}
     for name, leaf in wanted.items():
         value = there.get(name)
-        if value is None and name[0] in FRESH and name in spare:
+        if value is None and name in spare:
             value = spare[name]
         shown = "/".join(name)
         if value is None:
@@ -300,7 +300,7 @@ def fit_params(
             )
         fitted[name] = value.astype(leaf.dtype)
     for name in there:
-        if name not in wanted and name[0] not in FRESH:
+        if name not in wanted and not name[0].startswith(FRESH):
             raise UserError(f"{where}: holds {'/'.join(name)!r}, unknown to model.*")
     return nest(fitted)
 

@@ -18,16 +18,20 @@ class SftConfig:
       pack: several examples in a row, none of which sees another.
       chunk: columns of the vocabulary scored at a time.
       balance_coef: weight of the experts' load-balance loss, where there are experts.
+      mtp_coef: weight of what multi-token-prediction blocks predict, where there are
+        such blocks; 0 leaves them as they are.
     """
 
     seq_len: int = 128
     pack: bool = True
     chunk: int = 4096
     balance_coef: float = 0.001
+    mtp_coef: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values that no run can mean."""
-        for name, least in (("seq_len", 2), ("chunk", 1), ("balance_coef", 0)):
+        least_of = {"seq_len": 2, "chunk": 1, "balance_coef": 0, "mtp_coef": 0}
+        for name, least in least_of.items():
             if not getattr(self, name) >= least:
                 raise UserError(
                     f"sft.{name}={getattr(self, name)}: expected {least} or more"

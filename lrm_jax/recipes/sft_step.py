@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax.logprobs import chunked_logps
+from lrm_jax.models.mtp import ahead, has_ahead
 from lrm_jax.models.policy import Policy
 from lrm_jax.recipes.policy_state import (
     StepMetrics,
@@ -39,16 +40,23 @@ class TokenSums(NamedTuple):
       entropy: of the distributions, in nats.
       tokens: how many.
       balance: load-balance loss of the experts, a mean; 0 without experts.
+      ahead: `[K]` nats of the tokens further ahead; None unless asked for.
     """
 
     nats: Array  # []
     entropy: Array  # []
     tokens: Array  # []
     balance: Array  # []
+    ahead: Array | None = None  # [K]
 
 
 def sum_tokens(
-    policy: Policy, params: Params, batch: Batch, *, chunk: int
+    policy: Policy,
+    params: Params,
+    batch: Batch,
+    *,
+    chunk: int,
+    look_ahead: bool = False,
 ) -> TokenSums:
     """Score the learned tokens of a batch of (packed) rows.
 
@@ -57,6 +65,7 @@ def sum_tokens(
       params: as in a training state.
       batch: `[B, T]` arrays.
       chunk: columns of the vocabulary at a time.
+      look_ahead: let the multi-token-prediction blocks predict, too.
     """
     weights = full_weights(params)
     batch = {k: constrain(x, "batch", "seq") for k, x in batch.items()}
@@ -75,7 +84,48 @@ def sum_tokens(
     )
     count = jnp.sum(batch["loss_mask"]).astype(scores.logps.dtype)
     balance = output.aux.get("load_balance", jnp.zeros_like(count))
-    return TokenSums(-jnp.sum(scores.logps), jnp.sum(scores.entropy), count, balance)
+    later = None
+    if look_ahead:
+        later = sum_ahead(policy, weights, hidden, batch, chunk=chunk)
+    nats, entropy = -jnp.sum(scores.logps), jnp.sum(scores.entropy)
+    return TokenSums(nats, entropy, count, balance, later)
+
+
+def ahead_mask(batch: Batch, steps: int) -> Array:
+    """Return where the token `steps + 1` on is learned, `[B, T]`."""
+    segments = batch["segment_ids"]
+    there = has_ahead(segments > 0, steps + 1, segments)
+    return there & ahead(batch["loss_mask"], steps)
+
+
+def sum_ahead(
+    policy: Policy, weights: Params, hidden: Array, batch: Batch, *, chunk: int
+) -> Array:
+    """Return -log p summed over what each multi-token-prediction block predicts, `[K]`.
+
+    Args:
+      policy: the model's functions.
+      weights: as they take them.
+      hidden: `[B, T, D]` of `forward`.
+      batch: `[B, T]` arrays.
+      chunk: columns of the vocabulary at a time.
+    """
+    segments = batch["segment_ids"]
+    found = policy.predict_ahead(
+        weights, hidden, batch["ids"], batch["positions"], segments > 0, segments
+    )
+    nats = []
+    for steps, block in enumerate(found, 1):
+        scores = chunked_logps(
+            block.hidden.reshape(-1, hidden.shape[-1]),
+            policy.lm_head(weights).astype(hidden.dtype),
+            block.targets.reshape(-1),
+            mask=ahead_mask(batch, steps).reshape(-1),
+            n_valid=policy.vocab_size,
+            chunk=chunk,
+        )
+        nats.append(-jnp.sum(scores.logps))
+    return jnp.stack(nats)
 
 
 @dataclass(frozen=True)
@@ -110,11 +160,19 @@ class SftStep:
         """Return gradients of the trained part, and metrics, over the global batch."""
         count = jnp.sum(batch["loss_mask"])
         name = trained_part(params)
+        blocks = range(1, self.policy.cfg.mtp_layers + 1 if self.sft.mtp_coef else 1)
+        further = [jnp.sum(ahead_mask(batch, steps)) for steps in blocks]
 
         def micro(rows: Any) -> tuple[Any, tuple[()]]:
             def loss(trained: Params) -> tuple[Array, StepMetrics]:
                 whole = {**params, name: trained}
-                sums = sum_tokens(self.policy, whole, rows, chunk=self.sft.chunk)
+                sums = sum_tokens(
+                    self.policy,
+                    whole,
+                    rows,
+                    chunk=self.sft.chunk,
+                    look_ahead=bool(further),
+                )
                 scale = jnp.maximum(count, 1).astype(sums.nats.dtype)
                 metrics = {
                     "loss/lm": (sums.nats, sums.tokens),
@@ -126,6 +184,16 @@ class SftStep:
                     # Of each micro-batch by itself: it is no sum over tokens.
                     coef = self.sft.balance_coef / self.grad_accum
                     total = total + coef * sums.balance
+                if sums.ahead is not None:
+                    tokens = jnp.stack(further).astype(total.dtype)
+                    share = jnp.ones_like(total) / self.grad_accum
+                    metrics["loss/mtp"] = (
+                        jnp.sum(sums.ahead),
+                        jnp.sum(tokens) * share,
+                    )
+                    # Averaged over blocks: arXiv 2412.19437, eq. 25.
+                    mean = jnp.mean(sums.ahead / jnp.maximum(tokens, 1))
+                    total = total + self.sft.mtp_coef * mean
                 return total, metrics
 
             grads, metrics = jax.grad(loss, has_aux=True)(params[name])

@@ -207,6 +207,44 @@ def test_balance_loss_is_added_where_there_are_experts():
     assert np.abs(router(plain) - router(grads)).max() > 1e-4
 
 
+def test_blocks_that_look_ahead_learn_later_tokens():
+    """Their loss by hand, packed, over micro-batches; 0 leaves them alone."""
+    made = examples()
+    with jax.enable_x64(True):
+        how = {"dtype": "float64", "param_dtype": "float64", "mtp_layers": 2}
+        step, params = make(**how)
+        policy, weights = step.policy, params["weights"]
+
+        def plain(weights):
+            nats, counts = [0.0, 0.0], [0, 0]
+            for ids, start in made:
+                x, at = jnp.asarray([ids]), jnp.arange(len(ids))[None]
+                hidden = policy.forward(weights, x, at, at >= 0).hidden
+                blocks = policy.predict_ahead(weights, hidden, x, at, at >= 0)
+                for k, block in enumerate(blocks):
+                    logits = policy.logits(weights, block.hidden)[0]
+                    logps = jax.nn.log_softmax(logits)
+                    for t in range(start, len(ids)):
+                        if t - k - 2 >= 0:
+                            nats[k] -= logps[t - k - 2, ids[t]]
+                            counts[k] += 1
+            return (nats[0] / counts[0] + nats[1] / counts[1]) / 2
+
+        wanted = jax.jit(jax.grad(plain))(weights)
+        batch = packed(made)
+        without = dataclasses.replace(step.sft, mtp_coef=0.0)
+        off = dataclasses.replace(step, sft=without)
+        for grad_accum in (1, 4):
+            on = dataclasses.replace(step, grad_accum=grad_accum)
+            both, metrics = jax.jit(on.gradients)(params, batch)
+            alone, _ = jax.jit(off.gradients)(params, batch)
+            found = jax.tree.map(lambda a, b: (a - b) / 0.1, both, alone)
+            tree_close(found, wanted, 1e-10)
+            assert all((g == 0).all() for g in jax.tree.leaves(alone["mtp_0"]))
+        nats, tokens = metrics["loss/mtp"]
+        assert 1.5 < nats / tokens < 4
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_low_precision_sums_are_wide(dtype):
     step, params = make(dtype=dtype)
