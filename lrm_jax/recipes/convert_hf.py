@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from lrm_jax.config import to_dict
 from lrm_jax.data.tokenizer import TokenizerConfig
 from lrm_jax.interop.hf import hf_tensors, load_hf
@@ -31,7 +33,7 @@ from lrm_jax.training.loading import (
     write_params,
 )
 from lrm_jax.training.run_folder import open_run
-from lrm_jax.types import UserError
+from lrm_jax.types import Params, UserError
 
 ORIGIN_FILE = "hf_origin.json"
 TOKENIZER = "tokenizer"
@@ -107,6 +109,7 @@ def import_hf(
     origin = HfOrigin(loaded.raw, loaded.dtypes, {"format": "pt"})
     with open_run(dst, to_dict(config)) as folder:
         extra = {"imported_from": name, "kind": "hf"}
+        _move_to_jax(loaded.params)
         write_params(dst, {"weights": loaded.params}, extra=extra)
         with files.user_errors(f"{dst} cannot be written"):
             body = json.dumps(origin._asdict(), indent=1)
@@ -180,6 +183,22 @@ def export_hf(
         if text is not None:
             written += _copy_text(text, dst, TOKENIZER_FILES)
     return {"files": list(map(str, written)), "step": loaded.step, "tensors": count}
+
+
+def _move_to_jax(params: Params) -> None:
+    """Turn NumPy leaves into JAX's one by one, in place, in the host's memory.
+
+    Saving would copy all of NumPy's at once, and hold the model twice.
+    """
+    try:
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # no CPU device beside the accelerator
+        return
+    for name, part in params.items():
+        if isinstance(part, dict):
+            _move_to_jax(part)
+        else:
+            params[name] = jax.device_put(part, device).block_until_ready()
 
 
 def find_origin(

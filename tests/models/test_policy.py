@@ -15,6 +15,14 @@ from lrm_jax.models.policy_config import (
     PolicyConfig,
     RopeConfig,
 )
+from lrm_jax.sharding import (
+    MeshConfig,
+    batch_shardings,
+    make_mesh,
+    put,
+    tree_shardings,
+    use_mesh,
+)
 
 TINY = PolicyConfig(
     vocab_size=13, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, d_ff=24,
@@ -257,6 +265,31 @@ def test_scan_and_remat_and_jit_change_neither_values_nor_gradients(scan, remat)
     grads = stack(grads, 3) if scan else grads
     for a, b in zip(jax.tree.leaves(other_grads), jax.tree.leaves(grads), strict=True):
         near(a, b, 1e-4 * max(1.0, float(jnp.abs(b).max())))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "deepseek", "scanned"])
+def test_a_mesh_of_eight_changes_nothing(name):
+    policy, params = make(name, vocab_rows=16)
+    ids = jax.random.randint(jax.random.key(0), (4, 9), 0, 13)
+    mask = jnp.ones((4, 9), bool).at[1, :3].set(False)
+    want = full(policy, params, ids, mask)
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, model=2))
+    shardings = tree_shardings(mesh, params, policy.axes)
+    specs = {str(s.spec) for s in jax.tree.leaves(shardings)}
+    assert any("model" in spec and "fsdp" in spec for spec in specs)
+    with use_mesh(mesh):
+        placed = put(params, shardings)
+        batch = put((ids, mask), batch_shardings(mesh, (ids, mask)))
+
+        def run(params, ids, mask):
+            positions = positions_of(mask)
+            cache = policy.init_cache(4, 9)
+            cached, _ = policy.extend(params, ids, positions, mask, cache, 0)
+            return policy.forward(params, ids, positions, mask).hidden, cached
+
+        for got in jax.jit(run)(placed, *batch):
+            real = np.asarray(mask)[..., None]
+            near(np.where(real, got, 0), np.where(real, want, 0))
 
 
 def test_float64_flows_through_everything():
