@@ -1,0 +1,256 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding with lane refill (continuous batching): a lane that ends takes the next row.
+
+For completions with a long tail: a fixed number of lanes works through a queue of
+rows, so that a step seldom carries lanes that have ended. Every prompt is still read
+once, shapes are static, and each row gets the draws `generate` gives it. Shape
+letters as in `decoding.py`; `N` lanes.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lrm_jax.reasoning.decoding import (
+    Completions,
+    Prefilled,
+    Rows,
+    RowState,
+    Written,
+    begin_rows,
+    prefill,
+    write_token,
+)
+from lrm_jax.reasoning.lanes import select_lanes
+from lrm_jax.reasoning.sampling import SamplingParams, sequence_keys
+from lrm_jax.reasoning.stops import StopTable
+from lrm_jax.reasoning.token_budget import TokenBudget
+from lrm_jax.types import Array, Key, Params, TokenModel
+
+
+class Refilled(NamedTuple):
+    """Completions in the order of their rows, and what they took.
+
+    Attributes:
+      completions: as `generate` returns them.
+      steps: `[]` int32, calls of the model with one token a lane.
+    """
+
+    completions: Completions
+    steps: Array  # []
+
+
+class _Lanes(NamedTuple):
+    row: Array  # [N], B where a lane has none
+    next_row: Array  # []
+    state: RowState  # [N]
+    cache: Any
+    out: Completions  # [B, C]
+    steps: Array  # []
+
+
+def cache_axes(model: TokenModel[Any]) -> tuple[Any, Any]:
+    """Return the lane axis and the slot axis of every leaf of a cache; -1 for none."""
+    leaves = lambda *size: jax.eval_shape(lambda: model.init_cache(*size))
+
+    def differs(a: Any, b: Any) -> int:
+        axes = (i for i in range(a.ndim) if a.shape[i] != b.shape[i])
+        return next(axes, -1)
+
+    base = leaves(2, 5)
+    lanes = jax.tree.map(differs, base, leaves(3, 5))
+    return lanes, jax.tree.map(differs, base, leaves(2, 7))
+
+
+def generate_refilled(
+    model: TokenModel[Any],
+    params: Params,
+    prompt_ids: Array,
+    prompt_mask: Array,
+    *,
+    group_size: int,
+    max_new_tokens: int,
+    lanes: int,
+    sampling: SamplingParams,
+    key: Key,
+    sequence_ids: Array | None = None,
+    stops: StopTable | None = None,
+    budget: TokenBudget | None = None,
+    pad_id: int = 0,
+    refill_at: Array | int = 1,
+) -> Refilled:
+    """Write completions as `generate` does, `lanes` at a time.
+
+    To be jitted with `model`, `group_size`, `max_new_tokens`, `lanes` and `pad_id`
+    static (`generate_refilled_jit`).
+
+    Args:
+      model: the token model; `extend` is called with one start a lane.
+      params: as the other arguments, see `generate`.
+      prompt_ids: `[Q, P]`.
+      prompt_mask: `[Q, P]`.
+      group_size: completions of each prompt.
+      max_new_tokens: the most tokens of any row.
+      lanes: rows at work at a time.
+      sampling: `[B]` each.
+      key: of the batch.
+      sequence_ids: `[B]`.
+      stops: what ends a completion.
+      budget: thinking budgets `[B]`.
+      pad_id: what follows the end.
+      refill_at: how many lanes must be free before the loop pauses to refill them;
+        more means fewer copies of prompts and more idle lanes.
+    """
+    prompts, width = prompt_ids.shape
+    batch = prompts * group_size
+    if sequence_ids is None:
+        sequence_ids = jnp.arange(batch)
+    read = prefill(model, params, prompt_ids, prompt_mask, slots=width)
+    all_rows = Rows(
+        sampling,
+        budget,
+        sequence_keys(key, sequence_ids),
+        jnp.repeat(read.length, group_size),
+    )
+    vocab_size = model.vocab_size
+
+    def wants_more(now: _Lanes) -> Array:
+        return now.state.active.any() | (now.next_row < batch)
+
+    def busy(now: _Lanes) -> Array:
+        free = jnp.sum(~now.state.active)
+        return now.state.active.any() & ((now.next_row >= batch) | (free < refill_at))
+
+    def round_(now: _Lanes) -> _Lanes:
+        """Refill what is free, then write tokens until enough lanes are free."""
+        free = ~now.state.active
+        row = now.next_row + jnp.cumsum(free) - 1
+        fills = free & (row < batch)
+        row = jnp.where(fills, row, jnp.where(free, batch, now.row))
+        rows = _rows_of(all_rows, jnp.minimum(row, batch - 1))
+        parents = jnp.minimum(row, batch - 1) // group_size
+        cache = _seat(model, read, parents, fills, now.cache)
+        started = begin_rows(rows)
+        started = started._replace(active=started.active & fills)
+        after, written = write_token(
+            read.logits[parents],
+            rows,
+            started,
+            stops,
+            vocab_size=vocab_size,
+            pad_id=pad_id,
+        )
+        now = _Lanes(
+            row,
+            now.next_row + jnp.sum(fills, dtype=jnp.int32),
+            select_lanes(fills, after, now.state),
+            cache,
+            _record(now.out, started, after, written, row),
+            now.steps,
+        )
+        return jax.lax.while_loop(busy, lambda x: step(rows, x), now)
+
+    def step(rows: Rows, now: _Lanes) -> _Lanes:
+        state, at = now.state, now.state.length - 1  # the newest token's place
+        hidden, cache = model.extend(
+            params,
+            state.last[:, None],
+            (rows.prompt_length + at)[:, None],
+            state.active[:, None],
+            now.cache,
+            width + at,
+        )
+        after, written = write_token(
+            model.logits(params, hidden[:, 0]),
+            rows,
+            state,
+            stops,
+            vocab_size=vocab_size,
+            pad_id=pad_id,
+        )
+        out = _record(now.out, state, after, written, now.row)
+        return now._replace(state=after, cache=cache, out=out, steps=now.steps + 1)
+
+    nobody = jnp.full(lanes, batch, jnp.int32)
+    state = begin_rows(_rows_of(all_rows, nobody - 1))
+    first = _Lanes(
+        nobody,
+        jnp.int32(0),
+        state._replace(active=jnp.zeros(lanes, bool)),
+        model.init_cache(lanes, width + max_new_tokens),
+        _empty(batch, max_new_tokens, pad_id, read.logits.dtype),
+        jnp.int32(0),
+    )
+    last = jax.lax.while_loop(wants_more, round_, first)
+    return Refilled(last.out, last.steps)
+
+
+generate_refilled_jit = jax.jit(
+    generate_refilled,
+    static_argnames=("model", "group_size", "max_new_tokens", "lanes", "pad_id"),
+)
+"""`generate_refilled`, compiled once for each (Q, G, P, C, lanes)."""
+
+
+def _rows_of(rows: Rows, index: Array) -> Rows:
+    return Rows(
+        jax.tree.map(lambda x: x[index], rows.sampling),
+        None if rows.budget is None else rows.budget.take(index),
+        rows.keys[index],
+        rows.prompt_length[index],
+    )
+
+
+def _seat(
+    model: TokenModel[Any], read: Prefilled, parents: Array, fills: Array, cache: Any
+) -> Any:
+    """Return the lanes' cache with prompts in the lanes that are filled.
+
+    What else these lanes held is cleared, so the row before leaves no trace.
+    """
+    lane_axes, slot_axes = cache_axes(model)
+    fresh = model.fork(read.cache, parents)  # [N, P]
+
+    def seat(old: Array, new: Array, lane_axis: int, slot_axis: int) -> Array:
+        if slot_axis >= 0:
+            room = [(0, 0)] * old.ndim
+            room[slot_axis] = (0, old.shape[slot_axis] - new.shape[slot_axis])
+            new = jnp.pad(new, room)
+        shape = [1] * old.ndim
+        shape[lane_axis] = -1
+        return jnp.where(fills.reshape(shape), new, old)
+
+    return jax.tree.map(seat, cache, fresh, lane_axes, slot_axes)
+
+
+def _empty(batch: int, length: int, pad_id: int, dtype: Any) -> Completions:
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    no = jnp.zeros((batch, length), bool)
+    zeros = jnp.zeros(batch, jnp.int32)
+    ids = jnp.full((batch, length), pad_id, jnp.int32)
+    logps = jnp.zeros((batch, length), dtype)
+    return Completions(ids, no, logps, no, zeros, zeros, zeros)
+
+
+def _record(
+    out: Completions, before: RowState, after: RowState, written: Written, row: Array
+) -> Completions:
+    """Return `out` with the token that every active lane wrote for its row."""
+    row = jnp.where(before.active, row, out.ids.shape[0])  # the others' are dropped
+    place = (row, before.length)
+    thinking = jnp.zeros_like(after.length)
+    if after.thought is not None:
+        thinking = after.thought.length
+    put = lambda array, x: array.at[place].set(x, mode="drop")
+    note = lambda array, x: array.at[row].set(x, mode="drop")
+    return Completions(
+        put(out.ids, written.ids),
+        put(out.mask, written.mask),
+        put(out.logps, written.logps),
+        put(out.forced, written.forced),
+        note(out.length, after.length),
+        note(out.stop, after.stop),
+        note(out.thinking_tokens, thinking),
+    )
