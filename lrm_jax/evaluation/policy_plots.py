@@ -105,6 +105,7 @@ PANELS = (
         {
             "sampling/logp_difference_mean": "mean",
             "sampling/logp_difference_max": "largest",
+            "sampling/fresh_logp_difference_max": "largest, same weights",
         },
         log=True,
     ),

@@ -216,7 +216,9 @@ class GrpoStep:
           The new state, and metrics as (sum, weight).
         """
         rows = make_rows(groups)
-        prepared = prepare_batch(self.rl, _rollout(groups, rows, scores, valid))
+        fresh = jnp.repeat(groups.version == state.step, groups.ids.shape[1])
+        rollout = _rollout(groups, rows, scores, valid)._replace(fresh=fresh)
+        prepared = prepare_batch(self.rl, rollout)
         carry: GrpoCarry = state.carry
         nats = -jnp.sum(jnp.where(rows.sampled, _flat(groups.logps), 0))
         tokens = jnp.sum(rows.sampled).astype(nats.dtype)

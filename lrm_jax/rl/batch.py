@@ -42,6 +42,7 @@ class Rollout(NamedTuple):
       values: `[B, C]`, of the state each token was drawn in; None without a critic.
       last_values: `[B]`, of the state after the last token; for `bootstrap`.
       valid_groups: `[Q]` bool, groups that are not filler; None for all.
+      fresh: `[B]` bool, rows that the newest weights wrote; None for all.
     """
 
     mask: Array
@@ -55,6 +56,7 @@ class Rollout(NamedTuple):
     values: Array | None = None
     last_values: Array | None = None
     valid_groups: Array | None = None
+    fresh: Array | None = None
 
 
 class Prepared(NamedTuple):
@@ -115,6 +117,7 @@ def prepare_batch(cfg: RlConfig, rollout: Rollout) -> Prepared:
         ref_logps=rollout.ref_logps,
         old_values=rollout.values,
         returns=returns,
+        fresh=rollout.fresh,
     )
     if cfg.loss.kind != "online_dpo":
         return Prepared(batch, jnp.arange(rows, dtype=jnp.int32), metrics)

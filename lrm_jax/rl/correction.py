@@ -78,17 +78,27 @@ def mismatch_sums(
 
 
 def mismatch_extremes(
-    logps: Array, sampler_logps: Array, mask: Array
+    logps: Array, sampler_logps: Array, mask: Array, fresh: Array | None = None
 ) -> dict[str, Array]:
     """Return the largest and smallest of what `mismatch_sums` averages.
 
     A name ends in `max` or `min`, and that is how parts of a batch combine; where
     the mask is empty a difference is 0 and a ratio 1.
+
+    Args:
+      logps: `[B, C]` of the trainer.
+      sampler_logps: `[B, C]`.
+      mask: `[B, C]` bool.
+      fresh: `[B]` bool, rows that the trainer's very weights wrote: there the
+        difference is one of numerics alone. None for all.
     """
     difference = jnp.where(mask, logps - sampler_logps, 0)
+    fresh = jnp.ones_like(mask[:, 0]) if fresh is None else fresh
+    numerics = jnp.where(fresh[:, None], difference, 0)
     ratio = jnp.exp(jnp.clip(difference, -LOG_WEIGHT_MAX, LOG_WEIGHT_MAX))
     return {
         "sampling/logp_difference_max": jnp.max(jnp.abs(difference)),
+        "sampling/fresh_logp_difference_max": jnp.max(jnp.abs(numerics)),
         **masked_range("sampling/ratio_", ratio, mask),
     }
 

@@ -46,6 +46,7 @@ class PolicyBatch(NamedTuple):
       ref_logps: `[B, C]`; None without a reference.
       old_values: `[B, C]` at the rollout; None without a critic.
       returns: `[B, C]` the critic's targets; None without a critic.
+      fresh: `[B]` bool, rows that the rollout's own weights wrote; None for all.
     """
 
     mask: Array
@@ -57,6 +58,7 @@ class PolicyBatch(NamedTuple):
     ref_logps: Array | None = None
     old_values: Array | None = None
     returns: Array | None = None
+    fresh: Array | None = None
 
 
 class Denominators(NamedTuple):
@@ -209,7 +211,7 @@ def _token_terms(part: _Part, logps: Array) -> PolicyLoss:
         raise ValueError(f"kl.coef={cfg.kl.coef} needs batch.ref_logps")
     extremes = {
         **masked_range("ratio/", tokens.ratio, mask),
-        **mismatch_extremes(base, batch.sampler_logps, mask),
+        **mismatch_extremes(base, batch.sampler_logps, mask, batch.fresh),
     }
     return PolicyLoss(loss, metrics, extremes)
 

@@ -99,6 +99,17 @@ def test_metrics_are_of_the_weights_before_truncation():
     )
     np.testing.assert_allclose(extremes["sampling/ratio_min"], 0.5, rtol=1e-6)
     np.testing.assert_allclose(extremes["sampling/ratio_max"], 4, rtol=1e-6)
+    stale = jnp.argmax(jnp.max(jnp.where(MASK, abs(TRAINER - SAMPLER), 0), axis=1))
+    fresh = jnp.arange(MASK.shape[0]) != stale
+    extremes = mismatch_extremes(TRAINER, SAMPLER, MASK, fresh)
+    rest = jnp.where(MASK & fresh[:, None], abs(TRAINER - SAMPLER), 0)
+    assert float(jnp.max(rest)) < math.log(4) - 0.1
+    np.testing.assert_allclose(
+        extremes["sampling/fresh_logp_difference_max"], jnp.max(rest), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        extremes["sampling/logp_difference_max"], math.log(4), rtol=1e-6
+    )
 
 
 def test_extremes_of_nothing_are_neutral():
@@ -106,6 +117,7 @@ def test_extremes_of_nothing_are_neutral():
     extremes = mismatch_extremes(TRAINER * jnp.nan, SAMPLER, none)
     assert {k: float(v) for k, v in extremes.items()} == {
         "sampling/logp_difference_max": 0,
+        "sampling/fresh_logp_difference_max": 0,
         "sampling/ratio_min": 1,
         "sampling/ratio_max": 1,
     }
