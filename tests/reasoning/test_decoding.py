@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as Spec
 
+from lrm_jax import sharding
 from lrm_jax.models.policy import positions_of, token_policy
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.reasoning.decoding import (
@@ -324,22 +323,40 @@ def test_draws_are_the_same_in_any_batch():
     assert len({tuple(row) for row in whole.ids.tolist()}) == 8
 
 
-def test_a_mesh_changes_no_draw():
+@pytest.mark.parametrize(("data", "model"), [(8, 1), (2, 2), (4, 2)])
+def test_a_mesh_changes_no_draw(data, model):
     policy, params = _policy()
-    ids, mask = pad_prompts(PROMPTS * 2, (8,), vocab_size=50)
+    ids, mask = pad_prompts(PROMPTS, (8,), vocab_size=50)
     one = _decode(policy, params, ids, mask)
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    rows = NamedSharding(mesh, Spec("data"))
-    with jax.set_mesh(mesh):
-        spread = _decode(
-            policy,
-            jax.device_put(params, NamedSharding(mesh, Spec())),
-            jax.device_put(ids, rows),
-            jax.device_put(mask, rows),
+    mesh = sharding.make_mesh(
+        sharding.MeshConfig(data=data, model=model), jax.devices()[: data * model]
+    )
+    with sharding.use_mesh(mesh):
+        placed = sharding.put(
+            params, sharding.tree_shardings(mesh, params, policy.axes)
         )
+        spread = _decode(policy, placed, ids, mask)
     np.testing.assert_array_equal(spread.ids, one.ids)
     np.testing.assert_array_equal(spread.stop, one.stop)
     np.testing.assert_allclose(spread.logps, one.logps, atol=1e-5)
+
+
+def test_the_loop_copies_no_cache():
+    policy, params = _policy()
+    ids, mask = pad_prompts(PROMPTS, (8,), vocab_size=50)
+    compiled = generate_jit.lower(
+        policy,
+        params,
+        ids,
+        mask,
+        group_size=2,
+        max_new_tokens=11,
+        sampling=sampling_params(8, max_new=11),
+        key=jax.random.key(0),
+    ).compile()
+    # 8 rows, 2 key heads, 8 + 11 slots, heads of 8.
+    lines = [x for x in compiled.as_text().splitlines() if "= f32[8,2,19,8]" in x]
+    assert lines and not [x for x in lines if " copy(" in x]
 
 
 def test_greedy_is_teacher_forced_argmax():
