@@ -152,7 +152,11 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     for name in args.shape or ("small", "large"):
-        print(json.dumps(measure(name, samples=args.samples, threads=args.threads)))
+        try:
+            found = measure(name, samples=args.samples, threads=args.threads)
+        except UserError as error:
+            parser.exit(2, f"{error}\n")
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ on what the row may think, not a promise that its `max_new` tokens suffice.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -248,7 +249,7 @@ def token_budgets(
     table = np.zeros((len(scripts), width), np.int32)
     for i, ids in enumerate(scripts):
         table[i, : len(ids)] = ids
-    automaton, partial_bytes, partial_ids = _tag_search(tags, token_bytes)
+    search = _tag_search(tags, tuple(token_bytes))
     return TokenBudget(
         minimum=jnp.asarray(low),
         maximum=jnp.asarray(high),
@@ -256,10 +257,10 @@ def token_budgets(
         phase=jnp.asarray(phase),
         scripts=jnp.asarray(table),
         lengths=jnp.asarray(lengths, jnp.int32),
-        automaton=automaton,
-        partial_bytes=partial_bytes,
-        partial_ids=partial_ids,
-        token_bytes=jnp.asarray([len(b) for b in token_bytes], jnp.int32),
+        automaton=search[0],
+        partial_bytes=search[1],
+        partial_ids=search[2],
+        token_bytes=search[3],
     )
 
 
@@ -316,10 +317,13 @@ def _scripts(tags: ThinkingTags) -> list[tuple[int, ...]]:
     ]
 
 
+@functools.lru_cache(maxsize=4)
 def _tag_search(
-    tags: ThinkingTags, token_bytes: Sequence[bytes]
-) -> tuple[TokenAutomaton, Array, Array]:
-    """Return the search for tags, and how much of a close tag each state has.
+    tags: ThinkingTags, token_bytes: tuple[bytes, ...]
+) -> tuple[TokenAutomaton, Array, Array, Array]:
+    """Return the search for tags, how much of a close tag each state has, and widths.
+
+    Kept, because it takes a second for a large vocabulary.
 
     Tags are found as bytes, however they were cut into tokens; one that is a single
     id is found as that id too (special tokens may write nothing).
@@ -352,4 +356,5 @@ def _tag_search(
         longest = range(min(len(prefix), len(close) - 1), 0, -1)
         depth = next((n for n in longest if prefix.endswith(close[:n])), 0)
         depths[state], ids[state] = depth, cuts.get(depth, 0)
-    return automaton, jnp.asarray(depths), jnp.asarray(ids)
+    widths = jnp.asarray([len(b) for b in token_bytes], jnp.int32)
+    return automaton, jnp.asarray(depths), jnp.asarray(ids), widths
