@@ -6,8 +6,9 @@ Claim: on a CPU at equal threads, float32, sampling on, a cache on both sides an
 very same random weights, at least 3 times the tokens a second at hidden 64 and 1.2
 times at 12 layers of 512. Of no paper.
 Command: python -m experiments.decode_speed [--shape small] [--samples 5]
-Device: a CPU with nothing else to do (OpenMP's barriers suffer from company more
-than XLA's pool does); minutes. Needs the extra `reference`.
+Device: a CPU with nothing else to do; minutes. Needs the extra `reference`. In company
+torch's spinning barriers lose tens of times their share: OMP_WAIT_POLICY=PASSIVE or
+one thread (taskset -c 0, which `--threads` follows) is then the fair comparison.
 Expected: docs/measurements.md.
 
 Both sides decode in turn in one process, after a warm-up that compiles; every
