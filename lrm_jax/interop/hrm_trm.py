@@ -122,6 +122,17 @@ def layout(cfg: LatentConfig) -> list[Entry]:
     return sorted(entries, key=lambda e: (rank(e.name), _layer_rank(e.name)))
 
 
+def bare_name(name: str) -> str:
+    """Return a published name without the prefix it may carry."""
+    return _PREFIX.sub("", name, count=1)
+
+
+def some_names(names: list[str], limit: int = 5) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
 def split_prefix(names: list[str]) -> str:
     """Return the prefix that all names share, of the known ones.
 
@@ -138,8 +149,15 @@ def split_prefix(names: list[str]) -> str:
     return next(iter(found), "")
 
 
-def import_state_dict(cfg: LatentConfig, tensors: Mapping[str, np.ndarray]) -> Imported:
+def import_state_dict(
+    cfg: LatentConfig, tensors: Mapping[str, np.ndarray], *, where: str = ""
+) -> Imported:
     """Turn a state dict into our parameter tree, exactly.
+
+    Args:
+      cfg: the model that it should fit.
+      tensors: arrays by published name.
+      where: the file they are from, for what is said of it.
 
     Raises:
       UserError: a tensor is missing, has another shape or is not floating, or
@@ -151,10 +169,11 @@ def import_state_dict(cfg: LatentConfig, tensors: Mapping[str, np.ndarray]) -> I
     known = {entry.name for entry in entries}
     missing = [entry.name for entry in entries if entry.name not in bare]
     unused = [name for name in bare if name not in known]
-    _check_names(missing, unused)
+    start = f"{where}: " if where else ""
+    _check_names(start, missing, unused)
     leaves: dict[tuple[str, ...], Any] = {}
     for entry in entries:
-        value = _checked_tensor(entry, bare[entry.name])
+        value = _checked_tensor(start, entry, bare[entry.name])
         if entry.layer is None:
             leaves[entry.path] = value
         else:
@@ -236,7 +255,7 @@ def _layer_rank(name: str) -> tuple[int, int]:
     return int(match[1]), list(_LAYER_NAMES.values()).index(match[2])
 
 
-def _check_names(missing: list[str], unused: list[str]) -> None:
+def _check_names(start: str, missing: list[str], unused: list[str]) -> None:
     foreign = [
         name
         for name in unused
@@ -246,27 +265,31 @@ def _check_names(missing: list[str], unused: list[str]) -> None:
     if missing or foreign:
         parts = []
         if missing:
-            parts.append(f"missing tensors: {_some(missing)}")
+            parts.append(f"missing tensors: {some_names(missing)}")
         if foreign:
-            parts.append(f"tensors of another config: {_some(foreign)}")
-        raise UserError(f"the checkpoint does not fit the config; {'; '.join(parts)}")
+            parts.append(f"tensors of another config: {some_names(foreign)}")
+        others = [name for name in unused if name not in foreign]
+        if others:
+            parts.append(f"unexpected tensors: {some_names(others)}")
+        raise UserError(
+            f"{start}the checkpoint does not fit the config; {'; '.join(parts)}"
+        )
 
 
-def _some(names: list[str], limit: int = 6) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _checked_tensor(entry: Entry, value: np.ndarray) -> np.ndarray:
+def _checked_tensor(start: str, entry: Entry, value: np.ndarray) -> np.ndarray:
     if tuple(value.shape) != entry.shape:
         raise UserError(
-            f"{entry.name}: the checkpoint has shape {tuple(value.shape)}, "
+            f"{start}{entry.name}: the checkpoint has shape {tuple(value.shape)}, "
             f"the config asks for {entry.shape}"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise UserError(f"{entry.name}: dtype {value.dtype}; expected a float dtype")
+        raise UserError(
+            f"{start}{entry.name}: dtype {value.dtype}; expected a float dtype"
+        )
     if not np.isfinite(value).all():
-        raise UserError(f"{entry.name}: holds NaN or infinity; the file is damaged")
+        raise UserError(
+            f"{start}{entry.name}: holds NaN or infinity; the file is damaged"
+        )
     if not entry.is_kernel:
         return value
     return np.ascontiguousarray(value.T.reshape(entry.leaf_shape))

@@ -6,6 +6,7 @@ Nothing in such a file is ever run: whatever is not a tensor in a plain containe
 is refused. Torch is an extra, imported only here and only when asked for.
 """
 
+import pickle
 import re
 import warnings
 import zipfile
@@ -81,16 +82,18 @@ def _check_zip(path: Path) -> None:
 
 def _describe_failure(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
-    code = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)", text)
-    if code:
-        return (
-            f"{path}: refused, and nothing in it was run: it holds pickled code "
-            f"({code[1]}); only plain tensors are accepted"
+    # (What torch's unpickler finds in a file that was cut or hit differs: KeyError,
+    # IndexError, RuntimeError, EOFError.)
+    if isinstance(error, pickle.UnpicklingError):
+        code = re.search(
+            r"(?:Unsupported global: GLOBAL|unsupported GLOBAL|Unsupported class) "
+            r"(\w[\w.]*)",
+            text,
         )
-    if "Unsupported operand" in text or "persistent" in text:
+        name = f" ({code[1]})" if code else ""
         return (
-            f"{path}: refused, and nothing in it was run: a pickle that holds more "
-            "than plain tensors"
+            f"{path}: holds pickled objects other than tensors{name}; "
+            "refused, never run"
         )
     return (
         f"{path}: not a readable torch file ({type(error).__name__}); "

@@ -123,7 +123,7 @@ def import_checkpoint(
     ours = arch_to_configs(kind, settings, tensors)
     config = run_config(kind, ours, settings, name=f"{kind}-import")
     validate(config, n_devices=1)
-    imported = import_state_dict(ours.model, tensors)
+    imported = import_state_dict(ours.model, tensors, where=str(weights))
     params = _run_params(ours.model, imported.params)
     origin = Origin(
         kind=kind,

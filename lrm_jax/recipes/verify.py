@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from lrm_jax.data import puzzle_format
 from lrm_jax.data.verify_dataset import verify_dataset_folder
@@ -32,7 +32,7 @@ class Fixture(NamedTuple):
 
     Attributes:
       name: path below the folder that was asked for, "." for itself.
-      kind: hrm, trm, pieces, datasets or hf.
+      kind: hrm, trm, pieces, datasets, hf, or unknown where its config is damaged.
       run: does it; None where no verifier for the kind is built in.
     """
 
@@ -58,10 +58,12 @@ def verify(
       `ok`; `kind`, or "several"; `max_diff`, the largest difference per output;
       `failed`, one line for each output over tolerance; `folders`, the same for
       each fixture, with `notes`, and `unchecked`, stored arrays that no check
-      knows; `skipped`, fixtures of kinds that have no verifier.
+      knows; `skipped`, fixtures of kinds that have no verifier; `errors`, by
+      name, what is wrong with each fixture of a tree that is incomplete or
+      damaged: the others are verified all the same, and `ok` is false.
 
     Raises:
-      UserError: no fixture is there, or one is incomplete or damaged.
+      UserError: no fixture is there, or the only one is incomplete or damaged.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -76,7 +78,8 @@ def verify(
         )
     # Most of the time is compilation, which threads share; x64 is per thread.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(_run, fixture, progress) for fixture in runs]
+        alone = len(runs) == 1
+        futures = [pool.submit(_run, fixture, progress, alone) for fixture in runs]
         try:
             results = [future.result() for future in futures]
         except BaseException:
@@ -84,15 +87,35 @@ def verify(
             raise
     folders = {fixture.name: r for fixture, r in zip(runs, results, strict=True)}
     skipped = [f"{f.name} ({f.kind})" for f in fixtures if f.run is None]
-    return _merge(folders) | {"folders": folders, "skipped": skipped}
+    errors = {name: r["error"] for name, r in folders.items() if "error" in r}
+    more = {"folders": folders, "skipped": skipped, "errors": errors}
+    return _merge(folders) | more
 
 
-def _run(fixture: Fixture, progress: Callable[[str], None]) -> dict[str, Any]:
+def _run(
+    fixture: Fixture, progress: Callable[[str], None], alone: bool
+) -> dict[str, Any]:
+    """Verify one fixture; one of several that cannot be read is a result too."""
     assert fixture.run is not None
     start = time.monotonic()
-    report, unchecked = fixture.run()
+    try:
+        report, unchecked = fixture.run()
+    except UserError as error:
+        if alone:
+            raise
+        progress(f"{fixture.name} ({fixture.kind}): {error}")
+        return _result(fixture, start, Report(), []) | {
+            "failed": [str(error)],
+            "error": str(error),
+        }
     state = "ok" if report.ok else f"{len(report.failed)} over tolerance"
     progress(f"{fixture.name} ({fixture.kind}): {state}")
+    return _result(fixture, start, report, unchecked)
+
+
+def _result(
+    fixture: Fixture, start: float, report: Report, unchecked: list[str]
+) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "kind": fixture.kind,
@@ -111,6 +134,25 @@ def find_fixtures(root: Path, *, float64: bool = True) -> Iterator[Fixture]:
 
 def _find(root: Path, folder: Path, float64: bool) -> Iterator[Fixture]:
     name = str(folder.relative_to(root))
+    try:
+        own = _find_own(name, folder, float64)
+    except UserError as error:
+        # A folder that cannot even be told from others must not end the rest.
+        own = Fixture(name, "unknown", lambda error=error: _fail(error))
+    if own is not None:
+        yield own
+        if own.name == name and own.kind != "unknown":
+            return
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        yield from _find(root, child, float64)
+
+
+def _fail(error: UserError) -> NoReturn:
+    raise error
+
+
+def _find_own(name: str, folder: Path, float64: bool) -> Fixture | None:
+    """Return the fixture that a folder itself is, or has beside its folders."""
     if (folder / "config.json").is_file() and any(
         (folder / f"{file}.safetensors").is_file() for file in RUN_FILES
     ):
@@ -118,24 +160,20 @@ def _find(root: Path, folder: Path, float64: bool) -> Iterator[Fixture]:
         kind = kind_of(settings["arch"], dict(settings.get("reference") or {}))
         if kind is None:
             kind = "hrm" if settings["arch"].get("H_layers") else "trm"
-        yield Fixture(name, kind, lambda: verify_run(folder, kind, float64=float64))
-        return
+        run = lambda: verify_run(folder, kind, float64=float64)
+        return Fixture(name, kind, run)
     if is_pieces(folder):
         run = lambda: verify_pieces(folder, float64=float64)
-        yield Fixture(name, "pieces", run)
-        return
+        return Fixture(name, "pieces", run)
     if _is_datasets(folder):
-        yield Fixture(name, "datasets", lambda: (_verify_datasets(folder), []))
-        return
+        return Fixture(name, "datasets", lambda: (_verify_datasets(folder), []))
     if is_hf(folder):
-        yield Fixture(name, "hf", lambda: verify_hf(folder, float64=float64))
-        return
+        return Fixture(name, "hf", lambda: verify_hf(folder, float64=float64))
     if (folder / LAYOUT_FILE).is_file():
         kind = layout_kind(folder)
         run = lambda: (verify_layout(folder, kind), [])
-        yield Fixture(str(Path(name) / LAYOUT_FILE), kind, run)
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from _find(root, child, float64)
+        return Fixture(str(Path(name) / LAYOUT_FILE), kind, run)
+    return None
 
 
 def _is_datasets(folder: Path) -> bool:

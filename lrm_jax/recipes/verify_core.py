@@ -17,6 +17,7 @@ from lrm_jax.interop.arch import Kind
 from lrm_jax.interop.hrm_trm import Entry, published_tensor
 from lrm_jax.interop.hrm_trm import export_state_dict as export_params
 from lrm_jax.recipes.verify_report import Report, Tensors, need
+from lrm_jax.recipes.verify_stored import check_stored, published_name
 from lrm_jax.recipes.verify_trace import (
     Case,
     Step,
@@ -90,12 +91,15 @@ def verify_run(folder: Path, kind: Kind, *, float64: bool) -> tuple[Report, list
     """
     report = Report()
     outputs = Tensors(folder / "outputs.safetensors")
-    grads = Tensors(folder / "grads.safetensors")
-    after = Tensors(folder / "params_after.safetensors")
-    exact = Tensors(folder / "outputs_f64.safetensors") if float64 else None
+    grads = Tensors(folder / "grads.safetensors", published_name)
+    after = Tensors(folder / "params_after.safetensors", published_name)
+    exact = None
+    if float64:
+        exact = Tensors(folder / "outputs_f64.safetensors", published_name)
     files = [outputs, grads, after] + ([exact] if exact else [])
     with jax.enable_x64(False):
         case = read_case(folder, kind, "float32")
+        check_stored(case, outputs, grads, after, exact)
         _check_weights(report, case)
         run = segment_fn(case, train=True)
         steps = run_trace(case, "eval", segment_fn(case, train=False))
@@ -337,8 +341,8 @@ def _gradient(case: Case, steps: list[Step], name: str) -> np.ndarray:
 
 
 def _entry(case: Case, tensor: str) -> Entry:
-    bare = tensor.removeprefix(case.prefix)
-    return next(entry for entry in case.entries if entry.name == bare)
+    """Return the entry of a name that `check_stored` has let through."""
+    return next(entry for entry in case.entries if entry.name == tensor)
 
 
 def _kind_of(name: str) -> str:

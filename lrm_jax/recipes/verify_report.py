@@ -3,7 +3,7 @@
 """Comparison of our numbers with a fixture's, and the files of a fixture."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,12 +128,20 @@ class Tensors:
     check looked at.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read the file."""
+    def __init__(
+        self, path: Path, rename: Callable[[str], str] = lambda name: name
+    ) -> None:
+        """Read the file; `rename` gives the name that an array is asked for by."""
         if not path.is_file():
             raise UserError(f"{path}: no such file; the fixture is incomplete")
         self.path = path
-        self._arrays: Mapping[str, np.ndarray] = read_safetensors(path)[0]
+        arrays = read_safetensors(path)[0]
+        self._arrays: Mapping[str, np.ndarray] = {
+            rename(name): array for name, array in arrays.items()
+        }
+        if len(self._arrays) < len(arrays):
+            twice = [name for name in arrays if rename(name) != name]
+            raise UserError(f"{path}: {twice[0]!r} is there twice, with a prefix")
         self._read: set[str] = set()
 
     def __getitem__(self, name: str) -> np.ndarray:

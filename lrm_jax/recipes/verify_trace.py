@@ -69,12 +69,13 @@ def read_case(folder: Path, kind: Kind, dtype: str) -> Case:
     """Read a fixture's config, weights and inputs, computing in `dtype`."""
     path = folder / "config.json"
     config = read_json(path)
-    weights = Tensors(folder / "weights.safetensors")
+    weights_path = folder / "weights.safetensors"
+    weights = Tensors(weights_path)
     tensors = {name: weights[name] for name in weights.names()}
     arch = arch_to_configs(kind, config, tensors)
     model = LatentConfig(**{**vars(arch.model), "dtype": dtype})
     core = latent_core(model)
-    imported = import_state_dict(model, tensors)
+    imported = import_state_dict(model, tensors, where=str(weights_path))
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype), imported.params)
     return Case(
         folder=folder,

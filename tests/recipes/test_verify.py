@@ -189,15 +189,119 @@ def test_damaged_fixtures_are_refused_in_one_line(tmp_path):
         verify(folder)
 
 
+def rename(folder, file, change):
+    """Give the arrays of a file other names; None takes one out."""
+    path = folder / f"{file}.safetensors"
+    named = {change(name): value for name, value in load_file(path).items()}
+    save_file({name: v for name, v in named.items() if name is not None}, path)
+
+
+def without(*gone):
+    return lambda name: None if name.endswith(gone) else name
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        ("outputs", without("/z_H"), "missing arrays: eval/z_H, optim/z_H, train/z_H"),
+        ("outputs", without("lr_dense"), "missing arrays: optim/lr_dense"),
+        (
+            "outputs",
+            lambda name: name.replace("eval/", "evil/"),
+            "missing arrays: .*eval/logits and 13 more",
+        ),
+        ("inputs", without("train/explore_uniform"), "train/explore_uniform"),
+        ("inputs", without("labels"), "missing arrays: labels"),
+        ("grads", without("lm_head.weight"), "missing arrays: seg0/lm_head.weight"),
+        ("grads", without("local_ids"), "seg0/puzzle_emb.local_ids"),
+        (
+            "grads",
+            lambda name: name.replace("lm_head", "lm_hed"),
+            "seg0/lm_head.weight; arrays of unknown names: seg0/lm_hed.weight",
+        ),
+        ("grads", lambda name: name.replace("seg0", "segment"), "unknown names: segm"),
+        ("params_after", without("q_head.bias"), "missing arrays: step3/q_head.bias"),
+        ("params_after", lambda name: name.replace("step3", "step9"), "step3/H_init"),
+        ("params_after", lambda name: name.replace("step3/", ""), "unknown names: "),
+        ("outputs_f64", without("train/logits"), "missing arrays: train/logits"),
+        ("outputs_f64", without("puzzle_emb.dense"), "grad/seg0/puzzle_emb.dense"),
+        (
+            "outputs_f64",
+            lambda name: name.replace("optim/z_H_last", "optim/z_h_last"),
+            "optim/z_H_last; arrays of unknown names: optim/z_h_last",
+        ),
+    ],
+)
+def test_an_array_that_is_missing_or_renamed_is_refused(
+    tmp_path, monkeypatch, file, change, words
+):
+    folder = tmp_path / "fixture"
+    shutil.copytree(TRM, folder)
+    rename(folder, file, change)
+    # The names are looked at before anything is compiled.
+    monkeypatch.setattr(jax, "jit", None)
+    with pytest.raises(UserError, match=words) as caught:
+        verify(folder)
+    message = str(caught.value)
+    assert f"{file}.safetensors: " in message and "\n" not in message
+
+
+def test_averages_are_asked_for_where_there_are_some(tmp_path):
+    folder = tmp_path / "fixture"
+    shutil.copytree(TRM, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["ema_mu"] = 0.9
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="missing arrays: ema/L_level.layers.0") as e:
+        verify(folder)
+    assert "layers.1" not in str(e.value)
+
+
+@pytest.mark.parametrize("file", ["weights", "grads"])
+def test_each_file_may_have_a_prefix_of_its_own(tmp_path, file):
+    folder = tmp_path / "fixture"
+    shutil.copytree(TRM, folder)
+    compiled = lambda name: name.replace("model.inner.", "_orig_mod.model.inner.")
+    rename(folder, file, compiled)
+    assert verify(folder, float64=False)["ok"]
+
+
+def test_a_name_that_is_there_with_and_without_a_prefix_is_refused(tmp_path):
+    folder = tmp_path / "fixture"
+    shutil.copytree(TRM, folder)
+    path = folder / "grads.safetensors"
+    tensors = load_file(path)
+    tensors["seg0/lm_head.weight"] = tensors["seg0/model.inner.lm_head.weight"]
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=r"grads\.safetensors: .* is there twice"):
+        verify(folder)
+
+
+def test_one_damaged_folder_does_not_end_the_others(tmp_path):
+    for name in ("damaged", "good", "odd"):
+        shutil.copytree(TRM, tmp_path / name)
+    rename(tmp_path / "damaged", "grads", without("q_head.bias"))
+    (tmp_path / "odd" / "config.json").write_text("{")
+    said = []
+    result = verify(tmp_path, float64=False, progress=said.append)
+    assert not result["ok"] and result["folders"]["good"]["ok"]
+    assert set(result["errors"]) == {"damaged", "odd"}
+    assert "missing arrays: seg0/q_head.bias" in result["errors"]["damaged"]
+    assert "config.json" in result["errors"]["odd"]
+    assert {line.split(": ")[0] for line in result["failed"]} == {"damaged", "odd"}
+    assert result["folders"]["damaged"]["failed"] == [result["errors"]["damaged"]]
+    assert len(said) == 3 and result["max_diff"]["eval/logits"] < 1e-4
+
+
 def test_folders_without_fixtures_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         verify(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no fixture of kind hrm, trm, pieces or"):
+    with pytest.raises(UserError, match="no fixture of kind hrm, trm, hf, pieces"):
         verify(tmp_path)
     model = tmp_path / "qwen" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"found qwen \(hf\)"):
+    with pytest.raises(UserError, match=r"qwen.meta\.json: no such file"):
         verify(tmp_path)
 
 
