@@ -8,6 +8,7 @@ test_path, min_rating, max_rating, holdout, allow_multiple.
 """
 
 import argparse
+from typing import Any
 
 from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError, table
 
@@ -18,6 +19,11 @@ EXAMPLE = (
     "  lrm data check data/sudoku6"
 )
 TAKES_OVERRIDES = True
+_TOLD: dict[str, Any] = {
+    "description": "Takes settings of a preset's `data.` group as key=value: side, "
+    "train_size, test_size, seed, ...",
+    "epilog": "example:\n  lrm data build sudoku data/sudoku6 side=6 seed=1",
+}
 _SIDES = {"sudoku": 9, "maze": 30}
 _SHOWN = 20
 
@@ -25,7 +31,7 @@ _SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", metavar="build|check", required=True)
-    build = actions.add_parser("build", help="write a data set folder")
+    build = actions.add_parser("build", help="write a data set folder", **_TOLD)
     build.add_argument("kind", choices=list(_SIDES), help="what to build")
     build.add_argument("out", metavar="OUT", help="folder to write; new or empty")
     build.add_argument("--num-aug", type=int, default=0, help="augmented copies")
@@ -59,6 +65,7 @@ def _build(args: argparse.Namespace) -> Outcome:
     config = apply_overrides(start, args.overrides)
     write = build_sudoku if args.kind == "sudoku" else build_maze
     data = write(args.out, config, num_aug=args.num_aug, flavour=args.flavour)
+    data = {**data, "seed": config.seed}
     return Outcome(data, table(["what", "value"], [[k, v] for k, v in data.items()]))
 
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers of the published puzzle CSVs; every bad row is found with its line.
 
-Columns `question` and, where an answer cannot be computed, `answer`; `source`,
-`rating` and `n_solutions` may be there. Sudoku: digits, `.` or `0` for open cells.
-Mazes: `# SGo`, where leading and trailing spaces are cells.
+Columns `question` and `answer`, or `n_solutions` where a list has no answers (they
+are computed then); `source` and `rating` may be there. Sudoku: digits, `.` or `0` for
+open cells. Mazes: `# SGo`, where leading and trailing spaces are cells.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lrm_jax.data import maze, sudoku
-from lrm_jax.data.csv_rows import BadRow, read_rows
+from lrm_jax.data.csv_rows import BadRow, read_header, read_rows
 from lrm_jax.data.views import PuzzleView, describe_conflict
 from lrm_jax.types import UserError
 
@@ -63,6 +63,12 @@ def read_csv(
       unique: also call a Sudoku with several solutions bad (for training).
       unique_rows_max: in a longer file that gives answers, leave that to the caller.
     """
+    header = read_header(Path(path))
+    if not {"answer", "n_solutions"} & set(header):
+        raise UserError(
+            f"{path}: no column 'answer' in header {','.join(header)!r}; expected "
+            "source,question,answer,rating (or n_solutions for a list without answers)"
+        )
     rows = read_rows(Path(path), view)
     if unique_rows_max is not None and len(rows.lines) > unique_rows_max:
         unique = unique and rows.labels is None

@@ -112,7 +112,11 @@ def test_a_bad_row_is_named_by_its_line(tmp_path, rows, refused, row, reason):
         ("", "empty file"),
         ("question,answer\n", "no rows after the header"),
         ("puzzle,answer\n....,1234\n", "no column 'question' in header"),
-        ("question\n" + "." * 25 + "\n", "questions of 25 characters are neither"),
+        ("question\n" + "." * 16 + "\n", "no column 'answer' in header"),
+        (
+            "question,answer\n" + "." * 25 + ",\n",
+            "questions of 25 characters are",
+        ),
         ("\0\udcff", "not a CSV in UTF-8"),
         (None, "no such file"),
     ],

@@ -62,7 +62,7 @@ def test_different_kinds_are_not_compared(tmp_path):
     made = sudoku.generate(BOARD, 2, seed=5)
     six = write_csv(tmp_path / "six.csv", made.puzzles, made.solutions)
     four = tmp_path / "four.csv"
-    four.write_text("question\n" + "." * 16 + "\n")
+    four.write_text("question,n_solutions\n" + "." * 16 + ",288\n")
     with pytest.raises(UserError, match="sudoku of 4x4.*sudoku of 6x6"):
         check_dataset(six, against=four)
 
@@ -187,7 +187,8 @@ def test_maze_csv_duplicates(tmp_path):
     made = maze.generate(6, 3, seed=0)
     turned = made.puzzles[0].reshape(6, 6).T.ravel()
     rows = [*made.puzzles, turned]
-    text = "question\n" + "".join(maze.format_maze(r) + "\n" for r in rows)
+    text = "question,n_solutions\n"
+    text += "".join(maze.format_maze(r) + ",1\n" for r in rows)
     (tmp_path / "m.csv").write_text(text)
     report = check_dataset(tmp_path / "m.csv")
     assert report.ok and report.details["isomorphic_inside"] == 1

@@ -45,7 +45,7 @@ def test_good_rows_become_tokens(tmp_path):
 
 
 def test_zero_is_blank_and_answers_are_computed(tmp_path):
-    text = "question\n" + ROWS[0][0].replace(".", "0") + "\r\n"
+    text = "question,n_solutions\n" + ROWS[0][0].replace(".", "0") + ",1\r\n"
     rows = csv_puzzles.read_csv(write(tmp_path, text))
     assert rows.labels[0].tolist() == [int(c) + 1 for c in ROWS[0][1]]
     assert rows.ratings.tolist() == [-1]
@@ -146,8 +146,8 @@ def test_in_a_long_file_only_rows_that_are_trained_on_are_solved(tmp_path, monke
     report = check_dataset(path)  # solves every row, however many
     assert [b["line"] for b in report.bad] == [9]
     # Without answers every row is solved in any case.
-    alone = write(tmp_path, "question\n" + "".join(
-        line.split(",")[1] + "\n" for line in (good + lone).splitlines()
+    alone = write(tmp_path, "question,n_solutions\n" + "".join(
+        line.split(",")[1] + ",1\n" for line in (good + lone).splitlines()
     ), "alone.csv")  # fmt: skip
     with pytest.raises(UserError, match="line 9: several solutions"):
         make_source(PuzzleDataConfig(path=str(alone), side=4, train_size=1))
@@ -160,7 +160,8 @@ def test_in_a_long_file_only_rows_that_are_trained_on_are_solved(tmp_path, monke
         ("\n", "empty file"),
         (HEADER, "no rows after the header"),
         ("source,puzzle,answer\nx,1,2\n", "no column 'question'"),
-        ("question\n12345\n", "neither a sudoku"),
+        ("question,answer\n12345,\n", "neither a sudoku"),
+        ("source,question\nx,1234\n", "no column 'answer' in header"),
         ("question\n\xff\n", None),
     ],
 )

@@ -60,7 +60,8 @@ def test_pickled_code_is_refused_and_never_run(torch, tmp_path, wrapped):
         torch.save(state, path)
     else:
         path.write_bytes(pickle.dumps({"x": Attack(target)}))
-    with pytest.raises(UserError, match="other than tensors.*; refused, never run") as caught:
+    refused = "other than tensors.*; refused, never run"
+    with pytest.raises(UserError, match=refused) as caught:
         read_tensors(path)
     assert "\n" not in str(caught.value)
     assert not target.exists()
