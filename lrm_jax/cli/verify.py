@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-float64",
         action="store_true",
-        help="compare in float32 alone: about twice as fast, less sharp",
+        help="compare in float32 alone: faster, less sharp; a gradient that rounding "
+        "cannot tell from zero may then fail a step of training",
     )
 
 
