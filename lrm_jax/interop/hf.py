@@ -188,19 +188,21 @@ def _fp8_block(raw: Mapping[str, Any]) -> tuple[int, int]:
     quantised = raw.get("quantization_config")
     if not quantised:
         return (128, 128)
+    if not isinstance(quantised, Mapping):
+        raise UserError(
+            f"config.json: quantization_config={quantised!r}: expected an object"
+        )
     method, fmt = quantised.get("quant_method"), quantised.get("fmt", "e4m3")
     if method != "fp8" or fmt != "e4m3":
         raise UserError(
             f"config.json: quantization_config of {method!r} {fmt!r}: only 'fp8' "
             "'e4m3' in blocks is read"
         )
-    rows, columns = quantised.get("weight_block_size") or (0, 0)
-    if rows < 1 or columns < 1:
-        raise UserError(
-            f"config.json: weight_block_size="
-            f"{quantised.get('weight_block_size')!r}: expected two sizes"
-        )
-    return int(rows), int(columns)
+    block = quantised.get("weight_block_size")
+    sizes = block if isinstance(block, list) else []
+    if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
+        raise UserError(f"config.json: weight_block_size={block!r}: expected two sizes")
+    return sizes[0], sizes[1]
 
 
 def _with_tokenizer(cfg: PolicyConfig, folder: Path) -> PolicyConfig:

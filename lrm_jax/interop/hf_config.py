@@ -140,6 +140,10 @@ def family_of(raw: Raw) -> Family:
       UserError: none is named, or one that is not known.
     """
     named = raw.get("architectures") or []
+    if not isinstance(named, list):
+        raise UserError(
+            f"config.json: architectures={named!r}: expected a list of names"
+        )
     name = named[0] if named else raw.get("model_type")
     for family in FAMILIES:
         if name in (family.architecture, family.model_type):
@@ -266,7 +270,10 @@ def _window(fields: _Fields, layers: int) -> tuple[int, tuple[int, ...] | None]:
 
 def _rope(fields: _Fields) -> RopeConfig:
     raw = fields.raw
-    given = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
+    name = "rope_scaling" if raw.get("rope_scaling") else "rope_parameters"
+    given = raw.get(name) or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"config.json: {name}={given!r}: expected an object")
     kind = given.get("rope_type", given.get("type", "default"))
     if kind not in _ROPE_KINDS:
         raise UserError(

@@ -21,7 +21,7 @@ from lrm_jax.losses import log_softmax
 from lrm_jax.models.policy import Policy, token_policy
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.verify_report import Report, Tensors, need, read_json
-from lrm_jax.types import Array, Params
+from lrm_jax.types import Array, Params, UserError
 
 # What to ask of a float32 port (fixtures README, section hf).
 ATOL_LOGITS, ATOL_LOGPROBS = 1e-4, 5e-5
@@ -66,6 +66,7 @@ def verify_hf(folder: Path, *, float64: bool) -> tuple[Report, list[str]]:
         report.notes += loaded.notes
         policy, params = _policy(loaded)
         for side in ("right", "left"):
+            _check_batch(inputs, side, loaded.cfg.vocab_size)
             _verify_side(report, side, policy, params, inputs, outputs)
         _verify_generation(report, policy, params, inputs, outputs, meta, folder)
         if "loss" in outputs:
@@ -83,6 +84,38 @@ def verify_hf(folder: Path, *, float64: bool) -> tuple[Report, list[str]]:
 
 def _policy(loaded: HfPolicy) -> tuple[Policy, Params]:
     return token_policy(loaded.cfg), jax.tree.map(jnp.asarray, loaded.params)
+
+
+def _check_batch(inputs: Tensors, side: str, vocab_size: int) -> None:
+    """Refuse arrays that are no batch of token ids."""
+    names = [f"{side}/{n}" for n in ("input_ids", "attention_mask", "position_ids")]
+    shape = inputs[names[0]].shape
+    for name in names:
+        array, where = inputs[name], f"{inputs.path}: {name}"
+        if not (array.dtype == bool or np.issubdtype(array.dtype, np.integer)):
+            raise UserError(f"{where}: dtype {array.dtype}; expected integers")
+        if array.ndim != 2 or not array.size or array.shape != shape:
+            raise UserError(
+                f"{where}: shape {list(array.shape)}; expected [rows, columns], as "
+                f"of {names[0]!r} {list(shape)}"
+            )
+    ids, positions = inputs[names[0]], inputs[names[2]]
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        raise UserError(
+            f"{inputs.path}: {names[0]}: ids {ids.min()} to {ids.max()}; the model "
+            f"has 0 to {vocab_size - 1}"
+        )
+    if positions.min() < 0:
+        raise UserError(f"{inputs.path}: {names[2]}: {positions.min()} is negative")
+
+
+def _whole(meta: Any, key: str, path: Path, least: int = 0) -> int:
+    value = need(meta, key, path)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(
+            f"{path}: {key}={value!r}: expected a whole number, {least} or more"
+        )
+    return value
 
 
 def _batch(inputs: Tensors, side: str) -> Batch:
@@ -204,7 +237,7 @@ def _verify_generation(
 ) -> None:
     path = folder / "meta.json"
     batch = _batch(inputs, "left")
-    new = int(need(meta, "new_tokens", path))
+    new = _whole(meta, "new_tokens", path, 1)
     tokens, logits = greedy_decode(policy, params, *batch, new)
     report.compare("generate/tokens", tokens, outputs["generate/tokens"])
     want = outputs["generate/step_logits"]
@@ -212,8 +245,8 @@ def _verify_generation(
     chosen = jnp.take_along_axis(log_softmax(logits), tokens[..., None], axis=-1)
     want = outputs["generate/token_logprobs"]
     report.compare("generate/token_logprobs", chosen[..., 0], want, atol=ATOL_LOGPROBS)
-    stop = int(need(meta, "eos_token_id_for_generate_eos", path))
-    pad = int(need(meta, "pad_token_id", path))
+    stop = _whole(meta, "eos_token_id_for_generate_eos", path)
+    pad = _whole(meta, "pad_token_id", path)
     stopped = np.asarray(tokens)
     ended = np.cumsum(stopped == stop, axis=1) - (stopped == stop) > 0
     stopped = np.where(ended, pad, stopped)

@@ -331,6 +331,13 @@ def test_a_window_counts_only_where_it_is_used(folder):
         ({"architectures": ["GemmaForCausalLM"]}, "'GemmaForCausalLM' is not known"),
         ({"architectures": ["GemmaForCausalLM"]}, "known are Qwen3ForCausalLM, Qwen2"),
         ({"architectures": "absent", "model_type": "absent"}, "None is not known"),
+        ({"architectures": "Qwen3ForCausalLM"}, "architectures='Qwen3F.*': expected"),
+        ({"rope_scaling": "yarn"}, "rope_scaling='yarn': expected an object"),
+        ({"quantization_config": "fp8"}, "quantization_config='fp8': expected an ob"),
+        (
+            {"quantization_config": {"quant_method": "fp8", "weight_block_size": "x"}},
+            "weight_block_size='x': expected two sizes",
+        ),
         ({"hidden_size": "absent"}, "no 'hidden_size', which Qwen3ForCausalLM needs"),
         ({"hidden_size": "big"}, "hidden_size='big': expected a whole number"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu': only 'silu'"),

@@ -70,3 +70,31 @@ def test_an_incomplete_fixture_is_refused_in_one_line(copy):
     shutil.rmtree(copy / "model")
     with pytest.raises(UserError, match="no fixture of kind"):
         verify(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("left/input_ids", lambda x: x.astype(np.float32), "dtype float32; expected"),
+        ("right/position_ids", lambda x: x[:, 1:], r"shape \[.*; expected \[rows"),
+        ("right/input_ids", lambda x: x[0], r"shape \[.*; expected \[rows"),
+        ("left/input_ids", lambda x: x + 10**6, "ids 1000.*; the model has 0 to"),
+        ("left/position_ids", lambda x: x - 99, "-99 is negative"),
+    ],
+)
+def test_inputs_that_are_no_batch_are_refused_in_one_line(copy, name, change, message):
+    path = copy / "inputs.safetensors"
+    arrays = load_file(path)
+    arrays[name] = np.ascontiguousarray(change(arrays[name]))
+    save_file(arrays, path)
+    with pytest.raises(UserError, match=f"inputs.safetensors: {name}: {message}"):
+        verify(copy, float64=False)
+
+
+def test_a_stop_token_that_is_no_id_is_refused(copy):
+    meta = json.loads((copy / "meta.json").read_text())
+    meta["eos_token_id_for_generate_eos"] = "</s>"
+    (copy / "meta.json").write_text(json.dumps(meta))
+    message = "meta.json: eos_token_id_for_generate_eos='</s>': expected a whole number"
+    with pytest.raises(UserError, match=message):
+        verify(copy, float64=False)
