@@ -141,6 +141,11 @@ def _row(
     solution = _text(data, names.solution, where)
     if needs == "answer" and names.answer not in data:
         raise UserError(f"{where}: no column {names.answer!r}")
+    if needs == "answer" and not answer.strip():
+        given = data[names.answer]
+        raise UserError(
+            f"{where}: {names.answer}={json.dumps(given)}: expected an answer"
+        )
     if needs == "completion" and not (answer or solution):
         raise UserError(
             f"{where}: nothing to learn: no {names.answer!r} and no {names.solution!r}"

@@ -80,6 +80,8 @@ def test_other_column_names(tmp_path):
         ),
         ('{"prompt": "x"}', "no column 'answer'"),
         ('{"prompt": "x", "answer": [1]}', "answer: expected text or a number, got a"),
+        ('{"prompt": "x", "answer": null}', "answer=null: expected an answer"),
+        ('{"prompt": "x", "answer": " "}', 'answer=" ": expected an answer'),
         ('{"prompt": "x", "answer": true}', "got true or false"),
     ],
 )
@@ -103,6 +105,7 @@ def test_what_is_needed(tmp_path):
     assert read_jsonl(path, needs="completion")[0].solution == "so"
     path = write(tmp_path / "y.jsonl", '{"prompt": "x"}')
     assert read_jsonl(path, needs="prompt")[0].answer == ""
+    path = write(tmp_path / "z.jsonl", '{"prompt": "x", "answer": ""}')
     with pytest.raises(UserError, match="line 1: nothing to learn: no 'answer'"):
         read_jsonl(path, needs="completion")
 
