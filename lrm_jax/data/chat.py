@@ -79,8 +79,11 @@ class ChatTemplate:
         }
         try:
             return self._template.render(values)
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise UserError(f"{self._where}: {_one_line(error)}") from error
+        except Exception as error:  # a template is a program: it may fail in any way
+            said = _one_line(error)
+            if not isinstance(error, jinja2.TemplateError | TypeError | ValueError):
+                said = f"{type(error).__name__}: {said}"
+            raise UserError(f"{self._where}: {said}") from error
 
 
 class PromptEncoder:

@@ -93,6 +93,8 @@ def test_where_templates_are_found(tmp_path):
         ("{{ messages.append(1) }}", "SecurityError|unsafe|not safely callable"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
         ("{{ messages[0].content + 1 }}", "can only concatenate str"),
+        ("{{ 1 // 0 }}", "ZeroDivisionError: "),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError: "),
         ("{{ missing.attribute }}", "'missing' is undefined"),
     ],
 )
