@@ -4,6 +4,10 @@
 
 RoFormer (arXiv 2104.09864) in the half-split layout; frequencies are computed on
 the host in float64 and rounded once, `dynamic` alone in the program.
+
+Beyond the original context `dynamic` has other frequencies at every length: keys in
+a cache keep those of the length they were written at, so cached decoding then
+differs from the full forward pass, as in transformers. GRPO refuses it.
 """
 
 import math

@@ -18,6 +18,7 @@ from lrm_jax.recipes.driver import drive, summary
 from lrm_jax.recipes.grpo_build import GrpoRun, build
 from lrm_jax.recipes.grpo_config import GrpoRunConfig, resolve, validate
 from lrm_jax.recipes.grpo_eval import PolicyEvaluation
+from lrm_jax.recipes.grpo_rollout import check_prompts
 from lrm_jax.recipes.policy_build import start_from
 from lrm_jax.recipes.policy_config import PolicyRunBase, run_id
 from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
@@ -84,6 +85,7 @@ def train(
         check_run(run_dir, to_dict(config), identity_ignore=ignore)
     run = build(config, None if dry_run else run_dir)
     with contextlib.closing(run):
+        check_prompts(config, run.source)
         if dry_run:
             return _describe(run)
         result, resumed_from = drive(

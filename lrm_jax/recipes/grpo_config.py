@@ -138,6 +138,11 @@ def validate(config: GrpoRunConfig, n_devices: int | None = None) -> None:
             f"model.value_head=false: rl.advantage.kind={rl.advantage.kind} has a "
             "critic and needs true"
         )
+    if config.model.rope.kind == "dynamic":
+        raise UserError(
+            "model.rope.kind='dynamic': decoding from the cache differs from the "
+            "policy that is trained; train with another kind, or by sft"
+        )
     room = config.model.max_seq_len - rl.rollout.max_new_tokens
     if config.grpo.prompt_len > room or room < 1:
         raise UserError(

@@ -32,6 +32,9 @@ HostMetrics = dict[str, tuple[Any, Any]]
 _SEQUENCES = 2**31
 """Sequence numbers wrap around here: they are int32 on the device."""
 
+_LOOKED_AT = 256
+"""How many prompts of a task without end are measured before a run begins."""
+
 
 class Rolled(NamedTuple):
     """One rollout on the host.
@@ -70,7 +73,7 @@ class RolloutMaker:
         """Bind what a rollout needs; nothing is compiled."""
         self._config, self._source = config, source
         self._sampler, self._rewarder = sampler, rewarder
-        room = config.model.max_seq_len - config.rl.rollout.max_new_tokens
+        room = prompt_room(config)
         length = config.grpo.prompt_len
         self._buckets = (length,) if length else prompt_buckets(room)
 
@@ -91,7 +94,8 @@ class RolloutMaker:
         numbers = source.order(self._config.seed, cursor, rollout.n_prompts)
         examples = [source.train_example(number) for number in numbers]
         prompts = [source.encode(example.prompt) for example in examples]
-        self._refuse_long(prompts, numbers)
+        for prompt, number in zip(prompts, numbers, strict=True):
+            _refuse_long(len(prompt), max(self._buckets), source.where(number))
         ids, mask = pad_prompts(
             prompts,
             self._buckets,
@@ -114,16 +118,6 @@ class RolloutMaker:
             rollout_s=wrote - began,
             reward_s=time.monotonic() - wrote,
         )
-
-    def _refuse_long(self, prompts: list[list[int]], numbers: list[int]) -> None:
-        longest = max(self._buckets)
-        for prompt, number in zip(prompts, numbers, strict=True):
-            if len(prompt) > longest:
-                raise UserError(
-                    f"{self._source.where(number)}: the prompt has {len(prompt)} "
-                    f"tokens; there is room for {longest} (grpo.prompt_len, or "
-                    "model.max_seq_len - rl.rollout.max_new_tokens)"
-                )
 
     def _write(
         self,
@@ -204,6 +198,39 @@ class RolloutMaker:
             truncated=group(found.stop == STOP_LENGTH),
             version=np.full(count, step, np.int32),
             number=(cursor + np.arange(count)).astype(np.int32),
+        )
+
+
+def prompt_room(config: GrpoRunConfig) -> int:
+    """Return how many tokens a prompt may have."""
+    room = config.model.max_seq_len - config.rl.rollout.max_new_tokens
+    return config.grpo.prompt_len or room
+
+
+def check_prompts(config: GrpoRunConfig, source: TextSource) -> None:
+    """Refuse prompts that no rollout has room for, before a run begins.
+
+    All of files and of tasks with an end; the first of the run's stream otherwise.
+
+    Raises:
+      UserError: names the place of the first, its length and the room.
+    """
+    room = prompt_room(config)
+    numbers = range(source.train_size if source.task.size("train") else 0)
+    for number in numbers or source.order(config.seed, 0, _LOOKED_AT):
+        where = source.where(number)
+        try:
+            length = len(source.encode(source.train_example(number).prompt))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        _refuse_long(length, room, where)
+
+
+def _refuse_long(length: int, room: int, where: str) -> None:
+    if length > room:
+        raise UserError(
+            f"{where}: the prompt has {length} tokens; there is room for {room} "
+            "(grpo.prompt_len, or model.max_seq_len - rl.rollout.max_new_tokens)"
         )
 
 

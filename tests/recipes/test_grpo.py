@@ -223,6 +223,7 @@ REFUSED = {
     "rl.rollout.max_new_tokens=30": "leaves 2 of model.max_seq_len=32",
     "grpo.prompt_len=0": "grpo.prompt_len=0: with rl.group_filter.kind=refill",
     "grpo.samples=-1": "grpo.samples=-1",
+    "model.rope.kind=dynamic model.rope.factor=2": "model.rope.kind='dynamic'",
     "rl.kl.coef=0.1 rl.kl.estimator=k1": "k1_in_loss",
 }
 
@@ -240,6 +241,23 @@ def test_a_prompt_that_is_too_long_is_named(tmp_path):
     with pytest.raises(UserError, match="grpo.prompt_len") as error:
         train(tiny("grpo.prompt_len=4"), tmp_path / "run")
     assert "train example" in str(error.value) and "room for 4" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_line_of_a_file_is_measured_before_the_run_begins(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"{i % 10}+1=", "answer": "1"} for i in range(20)]
+    rows += [{"prompt": "123456+1=", "answer": "1"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    words = [w for w in TINY if not w.startswith("task.")]
+    words += ["task=none", "tokenizer.kind=symbols", f"data.path={path}"]
+    words += ["tokenizer.symbols=0 1 2 3 4 5 6 7 8 9 + =", "data.test_size=0"]
+    config = apply_overrides(presets.get("grpo_addition"), words)
+    message = "line 21: the prompt has 9 tokens; there is room for 6 "
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=message):
+            train(config, tmp_path / "run", dry_run=dry_run)
+    assert not (tmp_path / "run").exists()
 
 
 def test_identity_allows_other_samples_and_alarms_but_no_other_objective():
