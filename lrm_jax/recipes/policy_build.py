@@ -285,6 +285,9 @@ def fit_params(
     """
     there, wanted = named_leaves(params), named_leaves(shapes)
     spare: Mapping[Any, Any] = {} if fresh is None else named_leaves(fresh)
+    hint = ""
+    if fresh is not None:
+        hint = "; inherit=true takes the model and tokenizer of the source"
     fitted = {}
     for name, leaf in wanted.items():
         value = there.get(name)
@@ -296,7 +299,7 @@ def fit_params(
         if value.shape != leaf.shape:
             raise UserError(
                 f"{where}: {shown!r} is {list(value.shape)} there and "
-                f"{list(leaf.shape)} by model.*"
+                f"{list(leaf.shape)} by model.*{hint}"
             )
         fitted[name] = value.astype(leaf.dtype)
     for name in there:

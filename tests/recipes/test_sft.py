@@ -200,7 +200,8 @@ def test_the_average_is_what_others_start_from(run_dir, tmp_path):
     [
         (
             ["model.d_model=32"],
-            r"'embed_tokens/embedding' is \[19, 16\] there and \[19, 32\] by model",
+            r"'embed_tokens/embedding' is \[19, 16\] there and \[19, 32\] by model"
+            r".*; inherit=true takes the model and tokenizer of the source",
         ),
         (["model.n_layers=2"], "has no 'layers_1/attn.*', which model.* asks for"),
         (["model.scan_layers=true"], "has no 'stage_0/.*', which model.* asks for"),
