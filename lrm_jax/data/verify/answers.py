@@ -26,7 +26,9 @@ class JudgeConfig:
     Attributes:
       form: where the answer is asked for: `tags` (<answer>), `boxed` (\boxed),
         `hashes` (####), or `bare` (all that follows the thought).
-      kind: `number` by value; `rules` also lists, intervals, LaTeX spellings;
+      kind: `number` by value (`50%` is 50 and is 0.5; two units must agree where
+        both answers have one), the lenient score also in a sentence or calculation;
+        `rules` also lists, intervals, LaTeX spellings;
         `math` further by math-verify (extra `math`); `text` letter for letter, the
         lenient score but for case and spaces.
       deadline_s: seconds for one comparison of `math`.
@@ -74,6 +76,8 @@ class AnswerJudge:
             lenient = same is True
             if self.cfg.kind == "text":
                 lenient = _folded(text) == _folded(gold) and bool(text)
+            if self.cfg.kind == "number" and same is None and tagged.answer:
+                lenient = _number_in(gold, text)
             verdicts.append(as_verdict(tagged, same, lenient, text))
         return verdicts
 
@@ -109,11 +113,28 @@ class AnswerJudge:
 
 
 def equal_values(gold: str, text: str) -> bool | None:
-    """Return whether two numbers are the same, None where one is no number."""
+    """Return whether two numbers are the same, None where one is no number.
+
+    `50%` is 50 and is 0.5, so that either way to write the gold is met. Units count
+    only where both have one: `5` is `5 km`, but `5 m` is not.
+    """
     if has_foreign_digits(gold) or has_foreign_digits(text):
         return None
-    a, b = parse_number(normalise(gold).text), parse_number(normalise(text).text)
-    return None if a is None or b is None else equal_numbers(a, b)
+    first, second = normalise(gold), normalise(text)
+    a, b = parse_number(first.text), parse_number(second.text)
+    if a is None or b is None:
+        return None
+    if first.unit and second.unit and first.unit != second.unit:
+        return False
+    return equal_numbers(a, b)
+
+
+def _number_in(gold: str, text: str) -> bool:
+    """Whether the number that an answer in words comes to is the gold one."""
+    if len(text) > MAX_ANSWER or has_foreign_digits(text):
+        return False
+    found = lenient_number(text)
+    return found is not None and equal_values(gold, found) is True
 
 
 def _folded(text: str) -> str:

@@ -6,9 +6,11 @@ The lenient reading takes the last of these that is there, but never chooses for
 the writer: a list of candidates is no answer.
 """
 
+import itertools
 import re
 
-from lrm_jax.data.verify.numbers import DECIMAL
+from lrm_jax.data.verify.normal import has_foreign_digits, normalise
+from lrm_jax.data.verify.numbers import DECIMAL, parse_number
 from lrm_jax.data.verify.tags import (
     ANSWER_CLOSE,
     ANSWER_OPEN,
@@ -21,7 +23,28 @@ _TAIL = 20_000  # characters of a text without any mark that are searched
 _NUMBER = re.compile(
     rf"(?<![0-9A-Za-z_.^])[-+\u2212]?\\?\$?(?:{DECIMAL})(?![0-9])(?: ?\\?%)?"
 )
-_BETWEEN = re.compile(r"[\s,;|/&*.:()\[\]-]*(?:(?:or|and|to)[\s,;:]*)?")
+_SHORT = 200  # characters of an answer that may be one number with its unit
+_WORD = re.compile(r"\\?[^\W\d_]+(?:['\u2019]t\b)?")
+_EQUALS = re.compile(r"[=\u2248]|\\approx")
+_OFFERS = frozenset(
+    "or and to vs versus maybe perhaps possibly probably either alternatively else "
+    "otherwise could might may guess option candidate choice answer try".split()
+)
+_FILLS = frozenset("i it its is be also the a an then if as well nor but".split())
+_EITHER = frozenset("or vs versus maybe perhaps possibly alternatively".split())
+_FEW = 4  # words between two numbers of which one may be meant: "40 km or 42 km"
+_DENIED = re.compile(
+    r"(?:\bnot|n['\u2019]t|\bnever|\bexcept|\b(?:other|rather) than|\binstead of"
+    r"|\u2260|!=|\\neq?)\s{0,5}(?:(?:equal|to|be|exactly|really|the|answer|is)\s{1,5})"
+    r"{0,4}[\s$*:{(]{0,5}\Z",
+    re.IGNORECASE,
+)
+_CORRECTED = re.compile(
+    r"\b(?:no|wait|actually|sorry|correct(?:ion|ed|ing)?|mistake|wrong|instead|rather"
+    r"|recheck\w*|hmm)\b",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"^[A-Za-z][:).]", re.MULTILINE)
 _STATED = re.compile(
     r"answer[\s*]{0,5}(?:is|=|:)[\s*:=]{0,5}([^\n]{0,200})", re.IGNORECASE
 )
@@ -84,22 +107,51 @@ def lenient_answer(completion: str) -> str | None:
         return None
     if ANSWER_OPEN in text or ANSWER_CLOSE in text:
         inside = answer_tag(text)
-        if inside is None:
-            return None
-        return last_boxed(inside) or inside
+        return _boxed(inside) if inside and boxed_answers(inside) else inside
     if boxed_answers(text):
-        return last_boxed(text) if boxed_answers(text) <= _MAX_STATED else None
+        return _boxed(text)
     if "####" in text:
-        if text.count("####") > _MAX_STATED:
-            return None
-        return text.rpartition("####")[2].strip().partition("\n")[0].strip()
-    tail = text[-_TAIL:]
-    stated = _STATED.findall(tail)
+        return _hashed(text)
+    return _stated(text[-_TAIL:])
+
+
+def _boxed(text: str) -> str | None:
+    """The last box; None where another one says otherwise and is not taken back."""
+    if boxed_answers(text) > _MAX_STATED:
+        return None
+    at = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    first, last = last_boxed(text[:at]), last_boxed(text)
+    if boxed_answers(text) > 1 and first != last and not _CORRECTED.search(text[:at]):
+        return None
+    return last
+
+
+def _hashed(text: str) -> str | None:
+    """What follows the last `####`; None as in `_boxed`."""
+    _, *found = text.split("####")
+    firsts = [part.strip().partition("\n")[0].strip() for part in found]
+    if len(found) > _MAX_STATED:
+        return None
+    if len(set(firsts)) > 1 and not _CORRECTED.search(found[0]):
+        return None
+    return firsts[-1]
+
+
+def _stated(text: str) -> str | None:
+    """What "the answer is" or a last line `A:` names, else the last number."""
+    stated = [part.strip().rstrip(".") for part in _STATED.findall(text)]
     if len(set(stated)) > _MAX_STATED:
         return None
+    if len(set(stated)) > 1 and not _CORRECTED.search(text):
+        return None
     if stated:
-        return _only_number(stated[-1]) or stated[-1].strip().rstrip(".")
-    return last_number(tail)
+        return _only_number(stated[-1]) or (
+            stated[-1] if not _NUMBER.search(stated[-1]) else None
+        )
+    line = text.rstrip().rpartition("\n")[2].strip()
+    if line.startswith("A:") and len(_LABEL.findall(text)) == 1:
+        return _only_number(line[2:].strip())
+    return last_number(text)
 
 
 def lenient_number(completion: str) -> str | None:
@@ -109,16 +161,46 @@ def lenient_number(completion: str) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """Return the last number of a text, or None where it ends a list of numbers."""
-    last, end = None, -1
-    listed = False
-    for match in _NUMBER.finditer(text[-_TAIL:]):
-        between = text[-_TAIL:][end : match.start()] if last is not None else "x"
-        listed = _BETWEEN.fullmatch(between) is not None
-        last, end = match[0], match.end()
-    return None if listed else last
+    """Return the last number of a text, or None where it is one of several offered.
+
+    None too where it is denied ("not 42"). The last step of a calculation
+    (`12 + 30 = 42`) and the last number of prose are no offers.
+    """
+    text = text[-_TAIL:]
+    found = list(_NUMBER.finditer(text))
+    if not found:
+        return None
+    last = found[-1]
+    if _DENIED.search(text[max(0, last.start() - 80) : last.start()]):
+        return None
+    between = [
+        text[one.end() : two.start()] for one, two in itertools.pairwise(found[-3:])
+    ]
+    if not between:
+        return last[0]
+    repeated = len(between) > 1 and between[0] == between[1]
+    if repeated and between[0].strip() not in ("", "="):
+        return None
+    same = found[-2][0].strip() == last[0].strip() and between[-1] == ">>"
+    return last[0] if same or not _offers(between[-1]) else None
+
+
+def _offers(between: str) -> bool:
+    """Whether what stands between two numbers makes them a choice or a list."""
+    if _EQUALS.search(between):
+        return False
+    words = [word.lower() for word in _WORD.findall(between)]
+    said = [word for word in words if word[0] != "\\" and len(word) > 1]
+    if not said:
+        return True  # marks, option letters, commands
+    if _EITHER.intersection(said) and len(said) <= _FEW:
+        return True
+    return not _OFFERS.isdisjoint(said) and _OFFERS.union(_FILLS).issuperset(said)
 
 
 def _only_number(text: str) -> str | None:
     """The number of a short answer such as `$5 each`; None where it lists several."""
+    if len(text) <= _SHORT and not has_foreign_digits(text):
+        if parse_number(normalise(text).text) is not None:
+            return text.strip().rstrip(".")
     return last_number(text)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from lrm_jax.data.verify.equivalence import equal_answers
 from lrm_jax.data.verify.extract import lenient_number
+from lrm_jax.data.verify.normal import has_foreign_digits
 from lrm_jax.data.verify.numbers import parse_integer
 from lrm_jax.data.verify.tags import Tagged, split_tags
 from lrm_jax.data.verify.verdict import Status, Verdict
@@ -83,6 +84,9 @@ def judge_integer(completion: str, answer: int) -> Verdict:
         return None if value is None else value == answer
 
     def check_lenient(text: str) -> bool | None:
-        return equal_answers(str(answer), text)
+        if equal_answers(str(answer), text) or has_foreign_digits(text):
+            return not has_foreign_digits(text)
+        found = lenient_number(text)
+        return found is not None and equal_answers(str(answer), found)
 
     return judge(completion, check, lenient_number, check_lenient)

@@ -62,6 +62,7 @@ _UNIT = re.compile(
     r"|\^\{\\circ\})",
     re.DOTALL,
 )
+_OTHER_NUMBER = re.compile(r"(?<!per) [0-9]")  # "40 vs 42" is no 40 with a unit
 _MATH_WORDS = re.compile(r"^(?:pi|sqrt|sin|cos|tan|log|ln|exp|and|or|mod|base)\b")
 _MONEY = re.compile("[\u20ac\u00a3]\\s*(?=[-0-9.])")
 
@@ -148,6 +149,8 @@ def _split_unit(text: str) -> tuple[str, str]:
         return text, ""
     match = _UNIT.fullmatch(text)
     if not match or _MATH_WORDS.match(match["unit"].lstrip("\\")):
+        return text, ""
+    if _OTHER_NUMBER.search(match["unit"]):
         return text, ""
     if _in_command(match["value"], match["unit"]):
         return text, ""

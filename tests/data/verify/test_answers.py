@@ -39,7 +39,9 @@ def test_what_is_written_in_a_form_is_read_in_it(form):
     [
         ("boxed", r"so \boxed{7}", (1, 1, "right")),
         ("boxed", r"<think>hm \boxed{8}</think>so \boxed{7}.", (1, 1, "right")),
-        ("boxed", r"\boxed{8} or \boxed{7}", (0, 1, "no_tag")),
+        ("boxed", r"\boxed{8} or \boxed{7}", (0, 0, "no_tag")),
+        ("boxed", r"\boxed{8} no, \boxed{7}", (0, 1, "no_tag")),
+        ("boxed", r"\boxed{8 \text{ or } 7}", (0, 0, "parse_error")),
         ("boxed", r"\boxed{6}\boxed{8}\boxed{7}", (0, 0, "no_tag")),
         ("boxed", r"\boxed{}", (0, 0, "no_answer")),
         ("boxed", r"\boxed{7", (0, 0, "no_tag")),
@@ -53,7 +55,7 @@ def test_what_is_written_in_a_form_is_read_in_it(form):
         ("hashes", "x 7", (0, 1, "no_tag")),
         ("bare", "<think>x</think>7", (1, 1, "right")),
         ("bare", "7.0", (1, 1, "right")),
-        ("bare", "about 7", (0, 0, "parse_error")),
+        ("bare", "about 7", (0, 1, "parse_error")),
         ("tags", "<think>x</think><answer>7 apples</answer>", (1, 1, "right")),
         ("tags", "<think>x</think><answer>7, 8</answer>", (0, 0, "parse_error")),
     ],
@@ -77,6 +79,35 @@ def test_values():
     assert equal_values("5", "five") is None
     assert equal_values("5", "\uff15") is None
     assert equal_values("5", "6") is False
+    assert equal_values("5", "5 vs 6") is None
+    assert equal_values("50%", "0.5") is equal_values("50%", "50") is True
+    assert equal_values("5 m", "5 km") is False
+    assert equal_values("5 m", "5 metres") is equal_values("5 m", "5") is True
+
+
+@pytest.mark.parametrize(
+    ("inside", "lenient"),
+    [
+        ("The total is 42 dollars", 1),
+        (r"\boxed{42}", 1),
+        ("= 42", 1),
+        ("x = 42", 1),
+        ("40 + 2 = 42", 1),
+        ("40 + 2 = 41", 0),
+        ("40 or 42", 0),
+        ("40, 41, 42", 0),
+        ("not 42", 0),
+        ("40 vs 42", 0),
+    ],
+)
+def test_a_number_in_words_is_right_leniently_only(inside, lenient):
+    text = f"<think>x</think><answer>{inside}</answer>"
+    assert judge(text, "42", "tags", "number") == (0, lenient, "parse_error")
+
+
+def test_units_count_where_the_answer_is_found_leniently():
+    assert judge("The answer is 5 km.", "5 m", "tags", "number") == (0, 0, "no_tag")
+    assert judge("The answer is 5 m.", "5 m", "tags", "number") == (0, 1, "no_tag")
 
 
 def test_gsm8k_cases_of_another_library(lrm_data):

@@ -100,6 +100,65 @@ def test_cheats_score_nothing(completion):
     assert (verdict.strict, verdict.lenient) == (0, 0), verdict
 
 
+OFFERS = [
+    "maybe 40 maybe 41 maybe 42",
+    "candidates: a) 40 b) 41 c) 42",
+    "A) 40\nB) 41\nC) 42",
+    "A: 40\nB: 41\nC: 42",
+    "40 vs 42",
+    "40 vs. 42",
+    "40 km or 42 km",
+    "It could be 40 or it could be 42",
+    "41 \u2192 42",
+    "41 -> 42",
+    "1! 2! 42!",
+    "40? 42?",
+    "try 40, try 41, try 42",
+    "x = 40 x = 41 x = 42",
+    "The answer is not 42",
+    "The answer is 40 or 42",
+    "The answer is 40 or the answer is 42",
+    "The answer is 41.\nThe answer is 42.",
+    "The answer isn't 42",
+    "It cannot be 41 and it can't be 42",
+    r"\boxed{41 \text{ or } 42}",
+    r"\boxed{41}\boxed{42}",
+    r"\boxed{41} or \boxed{42}",
+    "#### 41\n#### 42",
+]
+
+
+@pytest.mark.parametrize("completion", OFFERS)
+def test_offered_numbers_are_no_answer(completion):
+    tagged = f"<think>x</think><answer>{completion}</answer>"
+    for text in (completion, tagged):
+        verdict = judge_integer(text, 42)
+        assert (verdict.strict, verdict.lenient) == (0, 0), verdict
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "12 + 30 = 42",
+        "The sum of 30 and 12 is 42",
+        "30 apples and 12 pears, so 42 in all.",
+        "5 * 6 = 30\n30 or so, then 30 + 12 = 42\nThe answer is 42.",
+        "He has 1, 2 or 3.\n1 + 2 = 3\n3 * 14 = 42\nA: 42",
+        "6*7=<<6*7=42>>42",
+        "It is not 41 but 42",
+        r"\boxed{41}. Wait, that is wrong: \boxed{42}",
+        r"6 \cdot 7 = \boxed{42}",
+        "x = 42",
+        "The total is 42 dollars",
+    ],
+)
+def test_worked_answers_are_read(completion):
+    tagged = f"<think>x</think><answer>{completion}</answer>"
+    for text in (completion, tagged):
+        verdict = judge_integer(text, 42)
+        assert (verdict.strict, verdict.lenient) == (0, 1), verdict
+
+
 def test_tags_apart():
     tagged = split_tags("<think>a</think><answer> b </answer>")
     assert tagged == ("a", "b", True)
