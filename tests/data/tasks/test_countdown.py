@@ -6,7 +6,6 @@ import gzip
 import json
 import random
 import re
-import time
 from fractions import Fraction
 
 import pytest
@@ -15,6 +14,7 @@ from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.tasks.countdown import Countdown, combine, reaches
 from lrm_jax.data.verify.expression import parse_expression
 from lrm_jax.types import UserError
+from tests.timing import quickest
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,8 @@ def test_expressions(text, value, numbers):
     ],
 )
 def test_no_expressions(text):
-    start = time.process_time()
     assert parse_expression(text) is None
-    assert time.process_time() - start < 0.05
+    assert quickest(lambda: parse_expression(text), limit=0.05) < 0.05
 
 
 def test_random_expressions_have_pythons_value():
@@ -101,10 +100,10 @@ EXAMPLE = Example("2,7,9:32=", "32", "", {"numbers": [2, 7, 9], "target": 32})
     ],
 )
 def test_answers(answer, strict, lenient, status):
-    start = time.process_time()
     completion = f"<think>x</think><answer>{answer}</answer>"
     verdict = Countdown().verify(completion, EXAMPLE)
-    assert time.process_time() - start < 0.05
+    verify = lambda: Countdown().verify(completion, EXAMPLE)
+    assert quickest(verify, limit=0.05) < 0.05
     assert (verdict.strict, verdict.lenient, verdict.status) == (
         strict,
         lenient,

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts on whole completions: the form, the lenient reading, and those who cheat."""
 
+import functools
 import random
-import time
 
 import pytest
 
 from lrm_jax.data.verify.extract import last_number, lenient_answer, lenient_number
 from lrm_jax.data.verify.judge import judge_integer
 from lrm_jax.data.verify.tags import TAGS, after_thought, open_thought, split_tags
+from tests.timing import quickest
 
 RIGHT = "<think>7+5=12</think><answer>132</answer>"
 
@@ -94,9 +95,8 @@ CHEATS = [
 
 @pytest.mark.parametrize("completion", CHEATS, ids=range(len(CHEATS)))
 def test_cheats_score_nothing(completion):
-    start = time.process_time()
     verdict = judge_integer(completion, 132)
-    assert time.process_time() - start < 0.05
+    assert quickest(lambda: judge_integer(completion, 132), limit=0.05) < 0.05
     assert (verdict.strict, verdict.lenient) == (0, 0), verdict
 
 
@@ -212,6 +212,5 @@ def test_a_piece_repeated_takes_no_time(piece):
         RIGHT[:-9] + piece * 30_000,
         "answer" + piece * 30_000,
     ):
-        start = time.process_time()
-        judge_integer(text, 132)
-        assert time.process_time() - start < 0.05
+        call = functools.partial(judge_integer, text, 132)
+        assert quickest(call, limit=0.05) < 0.05
