@@ -44,9 +44,8 @@ TINY = [
     "mesh.data=1",
 ]
 VARIANTS = {
-    "refill": [],
+    "refill": ["rl.group_filter.kind=refill", "rl.group_filter.max_rounds=3"],
     "minibatches": [
-        "rl.group_filter.kind=none",
         "rl.minibatches=2",
         "rl.epochs=2",
         "train.total_steps=16",
@@ -62,7 +61,6 @@ VARIANTS = {
     ],
     "critic": [
         "model.value_head=true",
-        "rl.group_filter.kind=none",
         "rl.advantage.kind=gae",
         "rl.advantage.actor_lambda=0.9",
         "rl.value.at_truncation=bootstrap",
@@ -186,7 +184,6 @@ def test_sigterm_in_the_middle_of_an_iteration(tmp_path, monkeypatch):
 def test_a_failing_reward_leaves_the_state_saved(tmp_path, monkeypatch):
     config = tiny(
         "task.name=tests.recipes.toy_rl_task:failing",
-        "rl.group_filter.kind=none",
         "checkpoint.every_steps=0",
         "eval.every_steps=0",
     )
@@ -219,9 +216,9 @@ def test_a_dry_run_compiles_and_writes_nothing(tmp_path):
 REFUSED = {
     "train.batch_size=17": "train.batch_size=17: follows from rl",
     "train.total_steps=7 rl.minibatches=2": "total_steps=7",
-    "rl.advantage.kind=gae rl.group_filter.kind=none": "model.value_head=false",
+    "rl.advantage.kind=gae": "model.value_head=false",
     "rl.rollout.max_new_tokens=30": "leaves 2 of model.max_seq_len=32",
-    "grpo.prompt_len=0": "grpo.prompt_len=0: with rl.group_filter.kind=refill",
+    "grpo.prompt_len=0 rl.group_filter.kind=refill": "grpo.prompt_len=0: with",
     "grpo.samples=-1": "grpo.samples=-1",
     "model.rope.kind=dynamic model.rope.factor=2": "model.rope.kind='dynamic'",
     "rl.kl.coef=0.1 rl.kl.estimator=k1": "k1_in_loss",
