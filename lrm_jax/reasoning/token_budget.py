@@ -346,7 +346,8 @@ def _tag_search(
     for flag, ids in ((_OPEN_FLAG, tags.open), (_CLOSE_FLAG, tags.close)):
         if len(ids) == 1:
             id_flags[ids[0]] = id_flags.get(ids[0], 0) | flag
-    automaton = compile_automaton(trie, token_bytes, id_flags)
+    with jax.ensure_compile_time_eval():  # what is kept must be no tracer
+        automaton = compile_automaton(trie, token_bytes, id_flags)
     lengths = np.cumsum([0] + [len(token_bytes[token]) for token in tags.close])
     cuts = {int(n): i for i, n in enumerate(lengths[:-1]) if len(tags.close) > 1}
     depths = np.zeros(automaton.flags.shape[0], np.int32)
@@ -356,5 +357,7 @@ def _tag_search(
         longest = range(min(len(prefix), len(close) - 1), 0, -1)
         depth = next((n for n in longest if prefix.endswith(close[:n])), 0)
         depths[state], ids[state] = depth, cuts.get(depth, 0)
-    widths = jnp.asarray([len(b) for b in token_bytes], jnp.int32)
-    return automaton, jnp.asarray(depths), jnp.asarray(ids), widths
+    widths = np.asarray([len(b) for b in token_bytes], np.int32)
+    with jax.ensure_compile_time_eval():
+        put = jnp.asarray
+        return automaton, put(depths), put(ids), put(widths)
