@@ -79,7 +79,7 @@ def grpo_addition() -> GrpoRunConfig:
         truncated="penalise",
         overlong=replace(dapo(rollout).overlong, buffer_tokens=0, truncated_reward=0.0),
         entropy=EntropyConfig(
-            kind="adaptive", coef=0.03, coef_max=0.03, target=0.25, step=1e-4
+            kind="adaptive", coef=0.05, coef_max=0.05, target=0.15, step=1e-4
         ),
         correction=CorrectionConfig(kind="token_truncate", high=2.0),
         group_filter=GroupFilterConfig(kind="none"),
@@ -98,7 +98,7 @@ def grpo_addition() -> GrpoRunConfig:
             clip_norm=1.0,
         ),
         train=TrainConfig(
-            total_steps=800,
+            total_steps=1000,
             log_every=10,
             stop_at_accuracy=0.95,
             stop_evaluations=1,

@@ -46,7 +46,7 @@ class AlarmConfig:
 
     window: int = 5
     no_signal: float = 0.95
-    solved: float = 0.9
+    solved: float = 0.85
     modal_margin: float = 0.02
     modal_entropy: float = 0.5
     entropy_share: float = 0.1
