@@ -171,12 +171,12 @@ def test_samples_are_read_by_the_report(whole):
 
 def test_sigterm_in_the_middle_of_an_iteration(tmp_path, monkeypatch):
     task = "task.name=tests.recipes.toy_rl_task:interrupting"
-    config = tiny(task, "train.total_steps=3", "eval.every_steps=0")
+    config = tiny(task, "train.total_steps=5", "eval.every_steps=0")
     monkeypatch.setattr(toy_rl_task.Interrupting, "calls", 10)
     train(config, tmp_path / "whole")
     monkeypatch.setattr(toy_rl_task.Interrupting, "calls", 0)
     stopped = train(config, tmp_path / "run")
-    assert stopped["reason"] == "terminated" and stopped["step"] < 3
+    assert stopped["reason"] == "terminated" and stopped["step"] < 5
     assert train(config, tmp_path / "run")["reason"] == "done"
     assert_same_end(tmp_path / "whole", tmp_path / "run")
 
