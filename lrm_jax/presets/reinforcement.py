@@ -69,9 +69,9 @@ def grpo_addition() -> GrpoRunConfig:
 
     What `lrm quickstart --part policy` trains, minutes on two CPU cores: GRPO with
     DAPO's clip and token mean (arXiv 2503.14476), no KL. The entropy bonus, off above
-    the target, keeps answers alive that the cold start makes unlikely: it must reach
-    the prompts without signal, so no group is left out. The evaluated weights are an
-    average. docs/measurements.md has what it reaches.
+    the target, is meant to keep answers alive that the cold start makes unlikely; no
+    group is left out, so that it reaches prompts without signal too (not ablated). The
+    evaluated weights are an average. docs/measurements.md has what it reaches.
     """
     rollout = RolloutConfig(n_prompts=16, group_size=16, max_new_tokens=24)
     objective = replace(
