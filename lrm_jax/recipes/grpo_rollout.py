@@ -23,7 +23,7 @@ from lrm_jax.reasoning.decoding import Completions, pad_prompts, prompt_buckets
 from lrm_jax.reasoning.stops import STOP_LENGTH
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.recipes.grpo_state import Groups, score_dtype
-from lrm_jax.recipes.token_sampler import Sampler, Sampling
+from lrm_jax.recipes.token_sampler import Decoding, Sampler, Sampling
 from lrm_jax.types import Key, Params, UserError
 
 HostMetrics = dict[str, tuple[Any, Any]]
@@ -60,6 +60,28 @@ class Rolled(NamedTuple):
     reward_s: float
 
 
+class StartedRollout(NamedTuple):
+    """A rollout whose completions are being written.
+
+    Attributes:
+      decoding: on the devices.
+      examples: `[Q]`.
+      prompt_ids: `[Q, P]` int32.
+      prompt_mask: `[Q, P]` bool.
+      step: optimizer steps behind the weights.
+      cursor: prompts drawn before.
+      began: when, in seconds of the monotonic clock.
+    """
+
+    decoding: Decoding
+    examples: list[Example]
+    prompt_ids: np.ndarray
+    prompt_mask: np.ndarray
+    step: int
+    cursor: int
+    began: float
+
+
 class RolloutMaker:
     """Makes rollouts of a run; holds no state of it."""
 
@@ -90,6 +112,16 @@ class RolloutMaker:
           RewardError: the user's reward function failed.
           UserError: a prompt is too long.
         """
+        return self.finish(self.start(weights, key, cursor=cursor, step=step))
+
+    def start(
+        self, weights: Params, key: Key, *, cursor: int, step: int
+    ) -> StartedRollout:
+        """Begin to write; waits for nothing. Arguments are those of a call.
+
+        Raises:
+          UserError: a prompt is too long.
+        """
         rollout, source = self._config.rl.rollout, self._source
         numbers = source.order(self._config.seed, cursor, rollout.n_prompts)
         examples = [source.train_example(number) for number in numbers]
@@ -103,19 +135,27 @@ class RolloutMaker:
             pad_id=source.tokenizer.pad_id,
         )
         began = time.monotonic()
-        found = self._write(weights, prompts, key, cursor, ids.shape[1])
+        decoding = self._write(weights, prompts, key, cursor, ids.shape[1])
+        return StartedRollout(decoding, examples, ids, mask, step, cursor, began)
+
+    def finish(self, started: StartedRollout) -> Rolled:
+        """Wait for the completions and score them.
+
+        Raises:
+          RewardError: the user's reward function failed.
+        """
+        found = self._sampler.collect(started.decoding)
         wrote = time.monotonic()
         texts = self._sampler.texts(found)
-        rewards = self._score(examples, texts, found, step)
-        groups = self._groups(ids, mask, found, rewards, step, cursor)
+        rewards = self._score(started.examples, texts, found, started.step)
         return Rolled(
-            groups=groups,
-            examples=examples,
+            groups=self._groups(started, found, rewards),
+            examples=started.examples,
             stop=np.asarray(found.stop),
             texts=texts,
             rewards=rewards,
             written=int(np.sum(found.length)),
-            rollout_s=wrote - began,
+            rollout_s=wrote - started.began,
             reward_s=time.monotonic() - wrote,
         )
 
@@ -126,13 +166,13 @@ class RolloutMaker:
         key: Key,
         cursor: int,
         width: int,
-    ) -> Completions:
+    ) -> Decoding:
         config = self._config
         rollout = config.rl.rollout
         lanes = rollout.group_size
         first = cursor * lanes % _SEQUENCES
         sequences = (first + np.arange(len(prompts) * lanes)) % _SEQUENCES
-        return self._sampler(
+        return self._sampler.start(
             weights,
             prompts,
             key,
@@ -172,23 +212,17 @@ class RolloutMaker:
         )
 
     def _groups(
-        self,
-        prompt_ids: np.ndarray,
-        prompt_mask: np.ndarray,
-        found: Completions,
-        rewards: RewardResult,
-        step: int,
-        cursor: int,
+        self, started: StartedRollout, found: Completions, rewards: RewardResult
     ) -> Groups:
-        count, lanes = len(prompt_ids), self._config.rl.rollout.group_size
+        count, lanes = len(started.examples), self._config.rl.rollout.group_size
         dtype = score_dtype(self._config)
         group: Any = lambda x: np.asarray(x).reshape(count, lanes, *np.shape(x)[1:])
         accurate = rewards.strict
         if self._config.reward.reading == "lenient":
             accurate = rewards.lenient
         return Groups(
-            prompt_ids=prompt_ids,
-            prompt_mask=prompt_mask,
+            prompt_ids=started.prompt_ids,
+            prompt_mask=started.prompt_mask,
             ids=group(found.ids),
             mask=group(found.mask),
             forced=group(found.forced),
@@ -196,8 +230,8 @@ class RolloutMaker:
             rewards=group(rewards.total).astype(dtype),
             accuracy=group(accurate).astype(dtype),
             truncated=group(found.stop == STOP_LENGTH),
-            version=np.full(count, step, np.int32),
-            number=(cursor + np.arange(count)).astype(np.int32),
+            version=np.full(count, started.step, np.int32),
+            number=(started.cursor + np.arange(count)).astype(np.int32),
         )
 
 

@@ -43,6 +43,18 @@ class Sampling(NamedTuple):
 GREEDY = Sampling(temperature=0.0)
 
 
+class Decoding(NamedTuple):
+    """Completions that are being written.
+
+    Attributes:
+      completions: arrays on the devices, rows of the compiled shape.
+      rows: how many of the first rows are real.
+    """
+
+    completions: Completions
+    rows: int
+
+
 class Sampler:
     """Decodes with one policy and one tokenizer; a program for each bucket.
 
@@ -77,6 +89,12 @@ class Sampler:
         self.tags = thinking_tags(tokenizer)
 
     def __call__(
+        self, weights: Params, prompts: Sequence[Sequence[int]], key: Key, **how: Any
+    ) -> Completions:
+        """Write completions and bring them to the host; see `start`."""
+        return self.collect(self.start(weights, prompts, key, **how))
+
+    def start(
         self,
         weights: Params,
         prompts: Sequence[Sequence[int]],
@@ -90,8 +108,8 @@ class Sampler:
         rows: int | None = None,
         width: int | None = None,
         sequence_ids: np.ndarray | None = None,
-    ) -> Completions:
-        """Write `group_size` completions of every prompt; arrays come to the host.
+    ) -> Decoding:
+        """Begin to write `group_size` completions of every prompt; waits for nothing.
 
         Args:
           weights: of the policy.
@@ -112,22 +130,7 @@ class Sampler:
             here.
         """
         count = rows or len(prompts)
-        room = self.policy.cfg.max_seq_len - max_new
-        if room < 1:
-            raise UserError(
-                f"max_new={max_new} leaves no room for a prompt in model.max_seq_len="
-                f"{self.policy.cfg.max_seq_len}"
-            )
-        buckets = prompt_buckets(room)
-        if width is not None:
-            buckets = tuple(b for b in buckets if b >= width)[:1] or buckets[-1:]
-        eos = self.tokenizer.eos_ids[0]
-        ids, mask = pad_prompts(
-            [*prompts, *[[eos]] * (count - len(prompts))],
-            buckets,
-            vocab_size=self.policy.vocab_size,
-            pad_id=self.tokenizer.pad_id,
-        )
+        ids, mask = self._pad(prompts, count, max_new=max_new, width=width)
         lanes, real = count * group_size, len(prompts) * group_size
         limits = np.where(np.arange(lanes) < real, max_new, 0)
         arrays = {"ids": ids, "mask": mask}
@@ -149,7 +152,12 @@ class Sampler:
                 budget=self._budget(budget, cap or max_new, prompts, count, group_size),
                 pad_id=self.tokenizer.pad_id,
             )
-        return jax.tree.map(lambda x: np.asarray(x)[:real], found)
+        return Decoding(found, real)
+
+    def collect(self, decoding: Decoding) -> Completions:
+        """Wait for what was started; NumPy arrays of the real rows."""
+        rows = decoding.rows
+        return jax.tree.map(lambda x: np.asarray(x)[:rows], decoding.completions)
 
     def texts(self, found: Completions) -> list[str]:
         """Return what was written, without end tokens and stop strings."""
@@ -160,6 +168,32 @@ class Sampler:
                 text = cut_at_stop(text, self.stop_strings)
             texts.append(text)
         return texts
+
+    def _pad(
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        *,
+        max_new: int,
+        width: int | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and mask `[count, P]`, end tokens in the rows that are missing."""
+        room = self.policy.cfg.max_seq_len - max_new
+        if room < 1:
+            raise UserError(
+                f"max_new={max_new} leaves no room for a prompt in model.max_seq_len="
+                f"{self.policy.cfg.max_seq_len}"
+            )
+        buckets = prompt_buckets(room)
+        if width is not None:
+            buckets = tuple(b for b in buckets if b >= width)[:1] or buckets[-1:]
+        eos = self.tokenizer.eos_ids[0]
+        return pad_prompts(
+            [*prompts, *[[eos]] * (count - len(prompts))],
+            buckets,
+            vocab_size=self.policy.vocab_size,
+            pad_id=self.tokenizer.pad_id,
+        )
 
     def _budget(
         self,
