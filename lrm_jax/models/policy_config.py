@@ -139,7 +139,8 @@ class PolicyConfig:
       scan_layers: stack equal layers and scan over them (compiles once).
       remat: what the backward pass recomputes: nothing, whole blocks, or all but
         the products with weights.
-      dtype: of activations and caches.
+      dtype: of activations and caches; `inherited` is that of the run's source, and
+        no model has it.
       param_dtype: of the weights.
     """
 
@@ -167,7 +168,7 @@ class PolicyConfig:
     mtp_layers: int = 0
     scan_layers: bool = False
     remat: Literal["none", "block", "dots"] = "none"
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float64", "inherited"] = "float32"
     param_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
 
     @property
@@ -233,6 +234,11 @@ def check_policy(cfg: PolicyConfig, where: str = "model") -> PolicyConfig:
     for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "max_seq_len"):
         if getattr(cfg, name) < 1:
             raise UserError(f"{where}.{name}={getattr(cfg, name)}: expected 1 or more")
+    if cfg.dtype == "inherited":
+        raise UserError(
+            f"{where}.dtype='inherited': is for inherit=true; expected float32, "
+            "bfloat16 or float64"
+        )
     if cfg.rows < cfg.vocab_size:
         raise UserError(
             f"{where}.vocab_rows={cfg.vocab_rows}: less than vocab_size="

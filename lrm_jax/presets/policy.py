@@ -51,12 +51,13 @@ def sft_jsonl() -> SftRunConfig:
     """An imported policy on your JSONL: --init-from RUN data.path=FILE.
 
     Rows have `prompt`, and `solution` or `answer`. The best checkpoint is the one
-    with the least held-out loss; eval.greedy=true decodes, too.
+    with the least held-out loss; eval.greedy=true decodes, too. Activations have the
+    dtype that they were imported with.
     """
     return SftRunConfig(
         name="sft_jsonl",
         inherit=True,
-        model=PolicyConfig(vocab_size=0, remat="block", dtype="bfloat16"),
+        model=PolicyConfig(vocab_size=0, remat="block", dtype="inherited"),
         optim=OptimConfig(
             kind="adamw",
             lr=1e-5,

@@ -3,6 +3,7 @@
 """The parts that runs of a token policy share: text, model, placement, start."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -224,9 +225,10 @@ def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:
             )
         begun = run_dir is not None and has_begun(run_dir)
         source = read_policy_config(run_dir if begun else parse_source(init_from)[0])  # pyright: ignore[reportArgumentType]
+        asked = config.model.dtype
         model = dataclasses.replace(
             source.model,
-            dtype=config.model.dtype,
+            dtype=source.model.dtype if asked == "inherited" else asked,
             param_dtype=config.model.param_dtype,
             remat=config.model.remat,
             value_head=config.model.value_head,
@@ -254,6 +256,7 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
     if known is not None:
         return dataclasses.replace(config, init_from_sha256=known), None
     loaded = load_policy(config.init_from, sharding.make_mesh(config.mesh))
+    _say_dtype(config, loaded.config.model.dtype)
     policy = token_policy(config.model)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
     fresh = {}
@@ -267,6 +270,18 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
     )
     config = dataclasses.replace(config, init_from_sha256=loaded.source_hash)
     return config, {"weights": weights}
+
+
+def _say_dtype(config: PolicyRunBase, there: str) -> None:
+    """Say in one line where activations change their dtype."""
+    here = config.model.dtype
+    if here != there:
+        keep = "dtype=inherited" if config.inherit else f"dtype={there}"
+        print(
+            f"model.dtype={here}: activations of {config.init_from} are {there}; "
+            f"model.{keep} keeps that",
+            file=sys.stderr,
+        )
 
 
 def fit_params(

@@ -85,7 +85,8 @@ class PolicyRunBase:
       checkpoint: when state is saved, and how much is kept.
       mesh: layout of the devices.
       deterministic: bit-equal results on GPU too, at its cost in speed.
-      inherit: take model and tokenizer from `init_from` (keeping `dtype` and `remat`).
+      inherit: take model and tokenizer from `init_from`; `remat`, `value_head` and the
+        dtypes stay this config's, `model.dtype=inherited` excepted.
       init_from: `RUN[@step]` whose parameters the run started from; empty for none.
       init_from_sha256: of that checkpoint, so that the folder says what it was.
     """

@@ -15,7 +15,7 @@ from lrm_jax import presets
 from lrm_jax.config import apply_overrides, to_dict
 from lrm_jax.models.policy import token_policy
 from lrm_jax.recipes import sft
-from lrm_jax.recipes.policy_build import load_policy
+from lrm_jax.recipes.policy_build import load_policy, resolve_config, start_from
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig
 from lrm_jax.tooling.bench import bench
 from lrm_jax.training.compiles import watched
@@ -235,7 +235,7 @@ def imported(run_dir, tmp_path_factory):
     return folder
 
 
-def test_model_and_tokenizer_are_inherited(imported, tmp_path, sums):
+def test_model_and_tokenizer_are_inherited(imported, tmp_path, capsys):
     words = ["inherit=true", "model.d_model=999", "train.total_steps=1"]
     config = tiny(*words)
     with pytest.raises(UserError, match="inherit=true takes model and tokenizer from"):
@@ -244,8 +244,33 @@ def test_model_and_tokenizer_are_inherited(imported, tmp_path, sums):
     written = json.loads((tmp_path / "run" / "config.json").read_text())
     assert written["model"]["d_model"] == 16
     assert written["model"]["param_dtype"] == "float32"
+    assert written["model"]["dtype"] == "float32"
+    assert "activations" not in capsys.readouterr().err
     params = load_params(str(tmp_path / "run")).params["weights"]
     assert params["final_norm"]["scale"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [("inherited", "bfloat16"), ("bfloat16", "bfloat16"), ("float32", "float32")],
+)
+def test_the_dtype_of_activations_is_kept_or_its_change_is_said(
+    imported, tmp_path, capsys, asked, got
+):
+    source = tmp_path / "source"
+    shutil.copytree(imported, source)
+    written = json.loads((source / "config.json").read_text())
+    written["model"]["dtype"] = "bfloat16"
+    (source / "config.json").write_text(json.dumps(written))
+    config = tiny("inherit=true", f"model.dtype={asked}", f"init_from={source}")
+    config = resolve_config(config, None, None)
+    assert config.model.dtype == got
+    start_from(config, str(tmp_path / "run"))
+    said = f"model.dtype=float32: activations of {source} are bfloat16; "
+    said += "model.dtype=inherited keeps that\n"
+    assert capsys.readouterr().err == (said if got == "float32" else "")
+    with pytest.raises(UserError, match="model.dtype='inherited': is for inherit=true"):
+        sft.validate(tiny("model.dtype=inherited"))
 
 
 def test_an_import_is_opened_and_not_trained(imported, tmp_path):
