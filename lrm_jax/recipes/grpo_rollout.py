@@ -122,20 +122,21 @@ class RolloutMaker:
         Raises:
           UserError: a prompt is too long.
         """
-        rollout, source = self._config.rl.rollout, self._source
-        numbers = source.order(self._config.seed, cursor, rollout.n_prompts)
-        examples = [source.train_example(number) for number in numbers]
-        prompts = [source.encode(example.prompt) for example in examples]
-        for prompt, number in zip(prompts, numbers, strict=True):
-            _refuse_long(len(prompt), max(self._buckets), source.where(number))
-        ids, mask = pad_prompts(
-            prompts,
-            self._buckets,
-            vocab_size=self._sampler.policy.vocab_size,
-            pad_id=source.tokenizer.pad_id,
-        )
+        examples, prompts, ids, mask = self._draw(cursor)
         began = time.monotonic()
         decoding = self._write(weights, prompts, key, cursor, ids.shape[1])
+        return StartedRollout(decoding, examples, ids, mask, step, cursor, began)
+
+    def reopen(self, decoding: Decoding, *, cursor: int, step: int) -> StartedRollout:
+        """Return a rollout that was started before, from what was written of it.
+
+        Args:
+          decoding: of the rollout.
+          cursor: prompts drawn before it.
+          step: optimizer steps behind the weights that write it.
+        """
+        examples, _, ids, mask = self._draw(cursor)
+        began = time.monotonic()
         return StartedRollout(decoding, examples, ids, mask, step, cursor, began)
 
     def finish(self, started: StartedRollout) -> Rolled:
@@ -158,6 +159,24 @@ class RolloutMaker:
             rollout_s=wrote - started.began,
             reward_s=time.monotonic() - wrote,
         )
+
+    def _draw(
+        self, cursor: int
+    ) -> tuple[list[Example], list[list[int]], np.ndarray, np.ndarray]:
+        """Return the examples from `cursor` on, their prompts, and those padded."""
+        source, count = self._source, self._config.rl.rollout.n_prompts
+        numbers = source.order(self._config.seed, cursor, count)
+        examples = [source.train_example(number) for number in numbers]
+        prompts = [source.encode(example.prompt) for example in examples]
+        for prompt, number in zip(prompts, numbers, strict=True):
+            _refuse_long(len(prompt), max(self._buckets), source.where(number))
+        ids, mask = pad_prompts(
+            prompts,
+            self._buckets,
+            vocab_size=self._sampler.policy.vocab_size,
+            pad_id=source.tokenizer.pad_id,
+        )
+        return examples, prompts, ids, mask
 
     def _write(
         self,
