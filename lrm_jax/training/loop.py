@@ -318,6 +318,10 @@ class _Loop:
                 self.record_window(self.step)
                 if self.evaluated_step != self.step:
                     self.evaluate_now(state)
+            elif reason != "nan" and self.step > self.first:
+                # Who goes on from here must find what was due here.
+                if self.due(self.eval_every_steps, self.step):
+                    self.evaluate_now(state)
             if reason != "nan":
                 self.save(state)
         except Stop as broken:

@@ -326,6 +326,37 @@ def test_a_signal_saves_and_the_run_goes_on_bit_equal(tmp_path, number, reason):
     ]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", [5, 6, 7])
+def test_an_evaluation_is_not_lost_to_a_signal(tmp_path, number, at):
+    """Steps 5 to 7: before, at and behind the one at which it is due."""
+
+    def next_batch(step):
+        if step == at:
+            os.kill(os.getpid(), number)
+        return np.ones(3, np.float32)
+
+    how = {
+        "cfg": loop.TrainConfig(total_steps=12, log_every=4),
+        "saves": CheckpointConfig(every_steps=0, every_s=0, keep=9),
+        "evaluate": lambda state: {"eval/exact_accuracy": -float(state.step)},
+        "eval_every_steps": 3,
+    }
+    stopped = go(tmp_path / "a", next_batch=next_batch, **how)
+    assert stopped.step == at
+    plain = lambda step: np.ones(3, np.float32)
+    resumed = go(tmp_path / "a", next_batch=plain, **how)
+    whole = go(tmp_path / "b", next_batch=plain, **how)
+    assert resumed.best == whole.best == {"step": 3, "value": -3.0}
+    evaluated = lambda path: [
+        (r["step"], r["eval/exact_accuracy"])
+        for r in records(path)
+        if "eval/exact_accuracy" in r
+    ]
+    wanted = [(3, -3.0), (6, -6.0), (9, -9.0), (12, -12.0)]
+    assert evaluated(tmp_path / "a") == evaluated(tmp_path / "b") == wanted
+
+
 def test_a_second_interrupt_stops_at_once(tmp_path):
     def next_batch(step):
         if step == 2:
