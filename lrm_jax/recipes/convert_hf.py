@@ -3,8 +3,9 @@
 """`lrm import hf` and `lrm export hf`: Hugging Face folders <-> run folders.
 
 What the run's config cannot say about the source (its config.json, the dtype of each
-tensor) is kept in `hf_origin.json`; tokenizer and chat template in `tokenizer/`. Both
-are found again through `init_from`, however many runs lie between.
+tensor) is kept in `hf_origin.json`; tokenizer and chat template in `tokenizer/`, which
+the config names relative to the run folder, so that an import may be moved. Both are
+found again through `init_from`, however many runs lie between.
 """
 
 import json
@@ -21,7 +22,7 @@ from lrm_jax.interop.hf import hf_tensors, load_hf
 from lrm_jax.interop.hf_export import hf_config
 from lrm_jax.interop.hf_files import write_shards
 from lrm_jax.models.policy import count_params
-from lrm_jax.recipes.policy_build import read_policy_config
+from lrm_jax.recipes.policy_build import TOKENIZER, read_policy_config
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig, PolicyRunBase
 from lrm_jax.recipes.policy_state import merged_weights, trained_part
 from lrm_jax.training import files
@@ -36,7 +37,6 @@ from lrm_jax.training.run_folder import open_run
 from lrm_jax.types import Params, UserError
 
 ORIGIN_FILE = "hf_origin.json"
-TOKENIZER = "tokenizer"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -101,7 +101,7 @@ def import_hf(
     has_text = (src / "tokenizer.json").is_file()
     text = TokenizerConfig()
     if has_text:
-        text = TokenizerConfig(kind="hf", path=str((dst / TOKENIZER).absolute()))
+        text = TokenizerConfig(kind="hf", path=TOKENIZER)
     name = src.resolve().name or "hf"
     config = ImportedPolicyConfig(
         name=f"{name}-import", model=loaded.cfg, tokenizer=text

@@ -25,6 +25,7 @@ from lrm_jax.recipes.policy_config import (
     fit_vocabulary,
 )
 from lrm_jax.recipes.policy_state import Updater, merged_weights, trained_part
+from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import read_config
 from lrm_jax.training.state import TrainState
@@ -32,6 +33,9 @@ from lrm_jax.training.trees import named_leaves, nest
 from lrm_jax.types import Params, UserError
 
 C = TypeVar("C", bound=PolicyRunBase)
+
+TOKENIZER = "tokenizer"
+"""Folder of an import's tokenizer files, in its run folder."""
 
 FRESH = ("value_head", "mtp_")
 """How parts begin that a run may have and its source may lack, or the reverse."""
@@ -201,7 +205,25 @@ def read_policy_config(folder: str) -> PolicyRunBase:
         raise UserError(
             f"{folder}: a run of recipe {data.get('recipe')!r}, not of a token policy"
         )
-    return from_dict(cls, data)
+    return _with_tokenizer(from_dict(cls, data), folder)
+
+
+def _with_tokenizer(config: PolicyRunBase, folder: str) -> PolicyRunBase:
+    """Return the config whose tokenizer is found from anywhere.
+
+    A relative path is one inside the run folder where there is such. An import has
+    its own there, wherever it was before it was moved.
+    """
+    named = config.tokenizer.path
+    if not named:
+        return config
+    inside = [named, TOKENIZER] if isinstance(config, ImportedPolicyConfig) else [named]
+    for name in inside:
+        path = files.as_path(folder) / name
+        if (path / "tokenizer.json").is_file():
+            tokenizer = dataclasses.replace(config.tokenizer, path=str(path))
+            return dataclasses.replace(config, tokenizer=tokenizer)
+    return config
 
 
 def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:

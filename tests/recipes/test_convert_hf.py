@@ -94,6 +94,25 @@ def test_an_import_is_a_run_that_recipes_start_from(folder, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_moved_import_opens_without_its_source(folder, tmp_path, older):
+    run, moved = tmp_path / "run", tmp_path / "elsewhere" / "run"
+    import_hf(folder, run)
+    written = json.loads((run / "config.json").read_text())
+    assert written["tokenizer"]["path"] == "tokenizer"
+    if older:  # which named it by where it was
+        written["tokenizer"]["path"] = str(run / "tokenizer")
+        (run / "config.json").write_text(json.dumps(written))
+        assert read_policy_config(str(run)).tokenizer.path == str(run / "tokenizer")
+    moved.parent.mkdir()
+    run.rename(moved)
+    shutil.rmtree(folder)
+    config = read_policy_config(str(moved))
+    assert config.tokenizer.path == str(moved / "tokenizer")
+    export_hf(moved, tmp_path / "out")
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
+
+
 def trained(tmp_path, name, source, config, change):
     """A run that started from another, with all weights moved."""
     weights = jax.tree.map(lambda x: x + change, load_policy(source).weights)
