@@ -8,8 +8,10 @@ the tree is made of; typed keys are saved as their data.
 
 import functools
 import logging
+import re
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +24,8 @@ from lrm_jax.types import UserError
 
 STATE = "state"
 Name = tuple[str, ...]
+# Python says so when it frees the write, at any time after the failed save.
+_NEVER_BEGUN = r"coroutine 'async_serialize_from_host\S*' was never awaited"
 
 
 def restore_tree(path: files.Path, body: dict[str, Any], abstract: Any) -> Any:
@@ -77,16 +81,27 @@ def orbax() -> Any:
 
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
     logging.getLogger("asyncio").addFilter(_is_no_second_failure)
+    warnings.filterwarnings("ignore", _NEVER_BEGUN, RuntimeWarning)
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
-        # When one write of a save fails (full disk), Orbax closes its event loop,
-        # and the other writes then have nobody to tell that they ended.
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if not _is_of_a_dropped_write(unraisable.exc_value):
             before(unraisable)
 
     sys.unraisablehook = hook
     return ocp
+
+
+def _is_of_a_dropped_write(error: BaseException | None) -> bool:
+    """Whether it is what Orbax leaves behind when one write of a save fails.
+
+    It then closes its event loop (full disk): writes under way have nobody to
+    tell that they ended, and writes not begun are never awaited, which is an
+    error here where warnings are errors.
+    """
+    if isinstance(error, RuntimeWarning):
+        return re.match(_NEVER_BEGUN, str(error)) is not None
+    return str(error) == "Event loop is closed"
 
 
 def handler() -> Any:
