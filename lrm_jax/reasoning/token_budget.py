@@ -249,7 +249,7 @@ def token_budgets(
     table = np.zeros((len(scripts), width), np.int32)
     for i, ids in enumerate(scripts):
         table[i, : len(ids)] = ids
-    search = _tag_search(tags, tuple(token_bytes))
+    search = jax.tree.map(jnp.asarray, _tag_search(tags, tuple(token_bytes)))
     return TokenBudget(
         minimum=jnp.asarray(low),
         maximum=jnp.asarray(high),
@@ -320,10 +320,11 @@ def _scripts(tags: ThinkingTags) -> list[tuple[int, ...]]:
 @functools.lru_cache(maxsize=4)
 def _tag_search(
     tags: ThinkingTags, token_bytes: tuple[bytes, ...]
-) -> tuple[TokenAutomaton, Array, Array, Array]:
+) -> tuple[TokenAutomaton, np.ndarray, np.ndarray, np.ndarray]:
     """Return the search for tags, how much of a close tag each state has, and widths.
 
-    Kept, because it takes a second for a large vocabulary.
+    Kept, because it takes a second for a large vocabulary; on the host, since an
+    array made while a mesh is in use lies on that mesh, and others ask here too.
 
     Tags are found as bytes, however they were cut into tokens; one that is a single
     id is found as that id too (special tokens may write nothing).
@@ -358,6 +359,4 @@ def _tag_search(
         depth = next((n for n in longest if prefix.endswith(close[:n])), 0)
         depths[state], ids[state] = depth, cuts.get(depth, 0)
     widths = np.asarray([len(b) for b in token_bytes], np.int32)
-    with jax.ensure_compile_time_eval():
-        put = jnp.asarray
-        return automaton, put(depths), put(ids), put(widths)
+    return jax.tree.map(np.asarray, automaton), depths, ids, widths
