@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax.reasoning import threefry
 from lrm_jax.types import Array, Key, UserError, at_least_float32
 
 
@@ -91,7 +92,7 @@ def sequence_keys(key: Key, sequence_ids: Array) -> Key:
 
 def position_keys(keys: Key, positions: Array) -> Key:
     """Return the keys `[B]` of the tokens that will lie at `positions` `[B]`."""
-    return jax.vmap(jax.random.fold_in)(keys, positions)
+    return threefry.fold_in(keys, positions)
 
 
 def sample(
@@ -192,8 +193,7 @@ def gumbel(keys: Key, like: Array) -> Array:
 
     Drawn in float32 in every precision, so that float64 sees the same noise.
     """
-    draw = lambda key: jax.random.gumbel(key, like.shape[-1:], jnp.float32)
-    return jax.vmap(draw)(keys).astype(like.dtype)
+    return threefry.gumbel(keys, like.shape[-1]).astype(like.dtype)
 
 
 def token_logps(scores: Array, ids: Array) -> Array:
