@@ -9,7 +9,7 @@ the writer: a list of candidates is no answer.
 import itertools
 import re
 
-from lrm_jax.data.verify.normal import has_foreign_digits, normalise
+from lrm_jax.data.verify.normal import has_foreign_digits, is_unit, normalise
 from lrm_jax.data.verify.numbers import DECIMAL, parse_number
 from lrm_jax.data.verify.tags import (
     ANSWER_CLOSE,
@@ -24,6 +24,10 @@ _NUMBER = re.compile(
     rf"(?<![0-9A-Za-z_.^])[-+\u2212]?\\?\$?(?:{DECIMAL})(?![0-9])(?: ?\\?%)?"
 )
 _SHORT = 200  # characters of an answer that may be one number with its unit
+_UNIT = re.compile(
+    r" {0,3}((?:(?:square|cubic|sq|cu)\.? )?([A-Za-z]{1,12})(?:\^?[23])?"
+    r"(?: per [a-z]{1,12}|/[a-z]{1,12})?)(?![A-Za-z0-9])"
+)
 _WORD = re.compile(r"\\?[^\W\d_]+(?:['\u2019]t\b)?")
 _EQUALS = re.compile(r"[=\u2248]|\\approx")
 _OFFERS = frozenset(
@@ -31,6 +35,9 @@ _OFFERS = frozenset(
     "otherwise could might may guess option candidate choice answer try".split()
 )
 _FILLS = frozenset("i it its is be also the a an then if as well nor but".split())
+_JOINS = (_OFFERS - {"answer"}) | frozenset(
+    "then next also as well first second third last".split()
+)
 _EITHER = frozenset("or vs versus maybe perhaps possibly alternatively".split())
 _FEW = 4  # words between two numbers of which one may be meant: "40 km or 42 km"
 _DENIED = re.compile(
@@ -164,7 +171,8 @@ def last_number(text: str) -> str | None:
     """Return the last number of a text, or None where it is one of several offered.
 
     None too where it is denied ("not 42"). The last step of a calculation
-    (`12 + 30 = 42`) and the last number of prose are no offers.
+    (`12 + 30 = 42`) and the last number of prose are no offers. A known unit behind
+    it comes along.
     """
     text = text[-_TAIL:]
     found = list(_NUMBER.finditer(text))
@@ -176,13 +184,39 @@ def last_number(text: str) -> str | None:
     between = [
         text[one.end() : two.start()] for one, two in itertools.pairwise(found[-3:])
     ]
+    read = last[0] + _unit_of(text[last.end() :])
     if not between:
-        return last[0]
+        return read
     repeated = len(between) > 1 and between[0] == between[1]
     if repeated and between[0].strip() not in ("", "="):
         return None
     same = found[-2][0].strip() == last[0].strip() and between[-1] == ">>"
-    return last[0] if same or not _offers(between[-1]) else None
+    if same:
+        return read
+    listed = _offers(between[-1]) or _same_words(between[-1], text[last.end() :])
+    return None if listed else read
+
+
+def _unit_of(after: str) -> str:
+    """The unit that follows a number, with a space; "" where no known one does."""
+    match = _UNIT.match(after[:_SHORT])
+    return f" {match[1]}" if match and is_unit(match[2]) else ""
+
+
+def _same_words(between: str, after: str) -> bool:
+    """Whether each of two numbers has the same words behind it: `4 km in all, 5 km`."""
+    if _EQUALS.search(between):
+        return False
+    said = [_plain_word(word) for word in _WORD.findall(between)]
+    words = [word for word in said if len(word) > 1 and word not in _JOINS]
+    then = [_plain_word(word) for word in _WORD.findall(after[:_SHORT])]
+    return 0 < len(words) <= _FEW and words == then[: len(words)]
+
+
+def _plain_word(word: str) -> str:
+    """Without case and number."""
+    folded = word.lower()
+    return folded.removesuffix("s") if len(folded) > 3 else folded
 
 
 def _offers(between: str) -> bool:

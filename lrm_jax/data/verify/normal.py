@@ -179,7 +179,22 @@ _SAME_UNIT = {
     **dict.fromkeys(("sec", "second"), "second"),
     **dict.fromkeys(("kg", "kilogram"), "kg"),
     **dict.fromkeys(("lb", "pound"), "pound"),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), "mm"),
+    **dict.fromkeys(("g", "gram"), "g"),
+    **dict.fromkeys(("mg", "milligram"), "mg"),
+    **dict.fromkeys(("l", "liter", "litre"), "l"),
+    **dict.fromkeys(("ml", "milliliter", "millilitre"), "ml"),
+    **dict.fromkeys(("oz", "ounce"), "ounce"),
+    **dict.fromkeys(("mi", "mile"), "mile"),
+    **dict.fromkeys(("yd", "yard"), "yard"),
+    **dict.fromkeys(("euro", "eur"), "euro"),
+    **{unit: unit for unit in ("cent", "day", "week", "month", "year", "gallon")},
 }
+
+
+def is_unit(word: str) -> bool:
+    """Whether a word in a sentence names a unit that is known."""
+    return word != "in" and _fold_unit(word).rstrip("23") in _SAME_UNIT.values()
 
 
 def _fold_unit(unit: str) -> str:

@@ -108,6 +108,10 @@ def test_a_number_in_words_is_right_leniently_only(inside, lenient):
 def test_units_count_where_the_answer_is_found_leniently():
     assert judge("The answer is 5 km.", "5 m", "tags", "number") == (0, 0, "no_tag")
     assert judge("The answer is 5 m.", "5 m", "tags", "number") == (0, 1, "no_tag")
+    for unit, right in (("km", 0), ("metres", 1), ("m", 1), ("steps", 1)):
+        text = f"So the whole way to school was 5 {unit} long, he said."
+        assert judge(text, "5 m", "tags", "number") == (0, right, "no_tag")
+        assert judge(text, "5", "tags", "number") == (0, 1, "no_tag")
 
 
 def test_gsm8k_cases_of_another_library(lrm_data):

@@ -108,6 +108,14 @@ OFFERS = [
     "40 vs 42",
     "40 vs. 42",
     "40 km or 42 km",
+    "40 dollars, 42 dollars",
+    "42 dollars, 42 dollars",
+    "40 dollars and 42 dollars",
+    "40 dollars 41 dollars 42 dollars",
+    "40 dollars each, 42 dollars each",
+    "1 dollar\n42 dollars",
+    "first 40 dollars, second 42 dollars",
+    "maybe 40 square feet, maybe 42 square feet",
     "It could be 40 or it could be 42",
     "41 \u2192 42",
     "41 -> 42",
@@ -150,6 +158,10 @@ def test_offered_numbers_are_no_answer(completion):
         r"6 \cdot 7 = \boxed{42}",
         "x = 42",
         "The total is 42 dollars",
+        "30 dollars and 12 dollars is 42 dollars",
+        "30 dollars plus 12 dollars makes 42 dollars",
+        "Tom has 30 apples, Ann has 42 apples",
+        "He had 40 dollars. Now he has 42 dollars.",
     ],
 )
 def test_worked_answers_are_read(completion):
@@ -179,7 +191,11 @@ def test_what_a_prompt_already_holds_of_the_completion():
 
 def test_lenient_readings():
     assert lenient_number("It costs $1,234.50.") == "$1,234.50"
-    assert lenient_number("about -3 degrees") == "-3"
+    assert lenient_number("about -3 degrees") == "-3 degrees"
+    assert lenient_number("They walk 5 miles per hour at most") == "5 miles per hour"
+    assert lenient_number("The room has 12 square feet in all") == "12 square feet"
+    assert lenient_number("There are 5 in the box and 3 in this one") == "3"
+    assert lenient_number("He eats 5 apples a day") == "5"
     assert lenient_number("3-5") is None  # a range
     assert lenient_number("so 50% of them") == "50%"
     assert last_number("1, 2 and 3") is None
