@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lrm_jax.models.flash import Flash, flash_attend
 from lrm_jax.models.kv_cache import LayerCache, write_slots
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.models.projection import Norm, Projection
@@ -29,6 +30,7 @@ class Context(NamedTuple):
       seen: `[B, T, S]` bool, which keys a query attends to.
       tokens: `[B, T]` bool, which tokens are real.
       start: slot of the first token, where there is a cache.
+      flash: how whole sequences attend; `causal` leaves `seen` unread.
     """
 
     cos: Array  # [B, T, H / 2]
@@ -36,6 +38,7 @@ class Context(NamedTuple):
     seen: Array  # [B, T, S]
     tokens: Array  # [B, T]
     start: Array | int = 0
+    flash: Flash = "no"
 
 
 def make_context(
@@ -44,12 +47,13 @@ def make_context(
     tokens: Array,
     seen: Array,
     start: Array | int = 0,
+    flash: Flash = "no",
 ) -> Context:
     """Return the context of a call, the rotary angles computed once for all layers."""
     width = cfg.mla.d_rope if cfg.mla else cfg.head_dim
     dtype = jnp.dtype(cfg.dtype)
     cos, sin = rope_cos_sin(cfg.rope, width, cfg.max_seq_len, positions, dtype)
-    return Context(cos, sin, seen, tokens.astype(bool), start)
+    return Context(cos, sin, seen, tokens.astype(bool), start, flash)
 
 
 class GroupedAttention(nn.Module):
@@ -70,14 +74,19 @@ class GroupedAttention(nn.Module):
         """
         cfg = self.cfg
         q, k, v = self._heads(x, context)
-        k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)  # [B, K, T, H]
-        if cache is not None:
-            k = write_slots(cache["k"], k, context.start, 2)
-            v = write_slots(cache["v"], v, context.start, 2)
-            cache = {"k": k, "v": v}
-            slots = context.seen.shape[-1]
-            k, v = k[:, :, :slots], v[:, :, :slots]
-        out = attend_groups(q, k, v, context.seen, cfg.head_dim**-0.5)
+        scale = cfg.head_dim**-0.5
+        if context.flash != "no":
+            seen = context.seen if context.flash == "masked" else None
+            out = flash_attend(q, k, v, seen, scale)
+        else:
+            k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)  # [B, K, T, H]
+            if cache is not None:
+                k = write_slots(cache["k"], k, context.start, 2)
+                v = write_slots(cache["v"], v, context.start, 2)
+                cache = {"k": k, "v": v}
+                slots = context.seen.shape[-1]
+                k, v = k[:, :, :slots], v[:, :, :slots]
+            out = attend_groups(q, k, v, context.seen, scale)
         out = out.reshape(*x.shape[:2], -1)
         o_proj = Projection(
             out.shape[-1],
@@ -139,8 +148,12 @@ def attend_groups(q: Array, k: Array, v: Array, seen: Array, scale: float) -> Ar
         batch, length, groups, group, width
     )
     rows = rows.transpose(0, 2, 3, 1, 4).reshape(batch, groups, -1, width)
+    # One new token: sums in float32 at least, of products in the cache's dtype, which
+    # costs no memory to speak of. Of many tokens the scores are what costs.
+    wide = jnp.promote_types(q.dtype, jnp.float32) if length == 1 else None
     # Keys and values keep their shape: reshaped, a cache would be copied whole.
-    scores = at_least_float32(jnp.einsum("bkrh,bksh->bkrs", rows, k))
+    product = jnp.einsum("bkrh,bksh->bkrs", rows, k, preferred_element_type=wide)
+    scores = at_least_float32(product)
     scores = scores.reshape(batch, groups, group, length, slots)
     hidden = jnp.finfo(scores.dtype).min
     scores = jnp.where(seen[:, None, None], scores, hidden)
@@ -148,7 +161,8 @@ def attend_groups(q: Array, k: Array, v: Array, seen: Array, scale: float) -> Ar
     weights = jnp.exp(scores - top)
     total = jnp.sum(weights, axis=-1, keepdims=True)
     weights = weights.reshape(batch, groups, -1, slots).astype(v.dtype)
-    out = at_least_float32(jnp.einsum("bkrs,bksh->bkrh", weights, v))
+    product = jnp.einsum("bkrs,bksh->bkrh", weights, v, preferred_element_type=wide)
+    out = at_least_float32(product)
     out = out.reshape(batch, groups, group, length, -1) / total
     out = out.astype(v.dtype).transpose(0, 3, 1, 2, 4)
     return out.reshape(batch, length, heads, -1)

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lrm_jax.models.attention import Context, attend_groups
+from lrm_jax.models.flash import flash_attend
 from lrm_jax.models.kv_cache import LayerCache, write_slots
 from lrm_jax.models.policy_config import MlaConfig, PolicyConfig
 from lrm_jax.models.projection import Norm, Projection
@@ -141,6 +142,12 @@ class LatentAttention(nn.Module):
         compressed, key = jnp.split(latent[:, 0], [mla.kv_rank], axis=-1)
         kv = kv_b(compressed)  # [B, S, N (d_nope + d_value)]
         kv = kv.reshape(*kv.shape[:2], cfg.n_heads, -1)
+        if context.flash != "no":
+            plain, value = jnp.split(kv, [mla.d_nope], axis=-1)
+            shared = jnp.broadcast_to(key[:, :, None], (*plain.shape[:3], mla.d_rope))
+            keys = jnp.concatenate([plain, shared], axis=-1)  # [B, S, N, H]
+            seen = context.seen if context.flash == "masked" else None
+            return flash_attend(query, keys, value, seen, scale)
         plain, value = jnp.split(kv.swapaxes(1, 2), [mla.d_nope], axis=-1)
         shared = jnp.broadcast_to(key[:, None], (*plain.shape[:3], mla.d_rope))
         keys = jnp.concatenate([plain, shared], axis=-1)

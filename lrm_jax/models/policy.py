@@ -15,6 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.models.attention import Context, make_context
+from lrm_jax.models.flash import (
+    flash_form,
+    put_back,
+    real_first,
+    reorder,
+    uses_cudnn,
+)
 from lrm_jax.models.kv_cache import (
     KVCache,
     LayerCache,
@@ -61,6 +68,7 @@ class Policy:
     def __init__(self, cfg: PolicyConfig) -> None:
         """Make the functions of `cfg`."""
         self.cfg = check_policy(cfg)
+        uses_cudnn(cfg)  # refuses here what no call could do
 
     @property
     def vocab_size(self) -> int:
@@ -115,15 +123,21 @@ class Policy:
         Returns:
           The hidden states, undefined (but finite) at padding.
         """
+        flash = flash_form(self.cfg, ids.shape[1], segments=segment_ids is not None)
+        order = real_first(mask) if flash == "causal" else None
+        if order is not None:
+            ids, positions = reorder(ids, order), reorder(positions, order)
+            mask = reorder(mask, order)
         seen = _causal(mask.astype(bool), segment_ids)
-        context = make_context(self.cfg, positions, mask, seen)
+        context = make_context(self.cfg, positions, mask, seen, flash=flash)
         windowed = self._windowed(seen, positions, positions)
         x = self._embed(params, ids)
         routings = []
         for stage in stages(self.cfg):
             x, routing = self._run_stage(params, stage, x, context, windowed)
             routings += [routing] if routing is not None else []
-        return _output(self._final_norm(params, x), routings)
+        output = _output(self._final_norm(params, x), routings)
+        return output if order is None else _in_place(output, order)
 
     def predict_ahead(
         self,
@@ -353,6 +367,14 @@ def _output(hidden: Array, routings: list[Routing]) -> PolicyOutput:
         "load": load,
     }
     return PolicyOutput(hidden, aux, pooled.ids)
+
+
+def _in_place(output: PolicyOutput, order: Array) -> PolicyOutput:
+    """Return the output of tokens that were sorted where they were before."""
+    router = output.router
+    if router is not None:
+        router = jax.vmap(put_back, in_axes=(0, None))(router, order)
+    return PolicyOutput(put_back(output.hidden, order), output.aux, router)
 
 
 def _rematerialised(run: Callable[..., Any], cfg: PolicyConfig) -> Callable[..., Any]:

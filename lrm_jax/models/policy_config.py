@@ -139,6 +139,9 @@ class PolicyConfig:
       scan_layers: stack equal layers and scan over them (compiles once).
       remat: what the backward pass recomputes: nothing, whole blocks, or all but
         the products with weights.
+      attention: of whole sequences: `xla` products; `cudnn`, a fused kernel of CUDA
+        GPUs for bfloat16; `auto`, that kernel where it is and needs no dense mask
+        (`flash.py`). Caches are always read by `xla`.
       dtype: of activations and caches; `inherited` is that of the run's source, and
         no model has it.
       param_dtype: of the weights.
@@ -168,6 +171,7 @@ class PolicyConfig:
     mtp_layers: int = 0
     scan_layers: bool = False
     remat: Literal["none", "block", "dots"] = "none"
+    attention: Literal["xla", "cudnn", "auto"] = "xla"
     dtype: Literal["float32", "bfloat16", "float64", "inherited"] = "float32"
     param_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
 
