@@ -224,7 +224,7 @@ def test_get(tmp_path, monkeypatch):
             "model.grid_shape=4,4,3,2: boxes must tile rows and columns",
         ),
         (
-            {"model.seq_len": 81},
+            {"model.seq_len": 81, "model.grid_shape": (9, 9, 3, 3)},
             "model.seq_len=81: data.kind='sudoku', data.side=4 needs 16",
         ),
         (

@@ -22,7 +22,7 @@ from lrm_jax.types import UserError
 
 NAME = "experiments.extending.own_task:reversal"
 CHARSET = "?12345"  # the character of each token; "?" is the pad
-SMALL = "data.side=3 model.seq_len=9 model.l_layers=1 model.d_model=32".split()
+SMALL = "data.side=3 model.seq_len=9 model.grid_shape=3,3,1,1 model.l_layers=1".split()
 
 
 def backwards(ids, problem):
@@ -55,6 +55,6 @@ def reversal(cfg: PuzzleDataConfig) -> PuzzleSource:
 
 
 if __name__ == "__main__":
-    words = [f"data.kind={NAME}", *SMALL, "train.total_steps=400", *sys.argv[1:]]
+    words = [f"data.kind={NAME}", *SMALL, "train.total_steps=300", *sys.argv[1:]]
     code = lrm(["train", "sudoku4_tiny", *words, "--run-dir", "runs/own_task"])
     sys.exit(code or lrm(["solve", "runs/own_task", "--puzzle", "531 245 312"]))

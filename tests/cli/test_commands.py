@@ -87,7 +87,7 @@ def test_dry_run_writes_nothing(tmp_path, run_json):
     assert data["batch"] == {"inputs": [8, 16], "labels": [8, 16], "puzzle_ids": [8]}
     # 2 x (6 x 8) tokens and head, 16 x 8 positions, block 4 x 8 x 8 + 3 x 8 x 24,
     # Q head 2 x 8 + 2.
-    assert data["params"] == 96 + 128 + 256 + 576 + 18
+    assert data["params"] == 96 + 96 + 256 + 8 + 576 + 18
 
 
 def test_eval(run_dir, run_json):

@@ -26,6 +26,7 @@ TINY = [
 ]
 TASK = [
     *(f"data.kind={own_task.NAME}", "data.side=2", "model.seq_len=4"),
+    "model.grid_shape=2,2,1,1",
     *("data.train_size=200", "data.test_size=64", "halting.max_steps=4"),
     *("optim.lr=0.01", "train.ema_decay=0.9"),
 ]
