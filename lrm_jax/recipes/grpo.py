@@ -7,6 +7,7 @@ names, the published compositions are `rl.variants`.
 """
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import jax
@@ -20,8 +21,9 @@ from lrm_jax.recipes.grpo_config import GrpoRunConfig, resolve, validate
 from lrm_jax.recipes.grpo_eval import PolicyEvaluation
 from lrm_jax.recipes.grpo_rollout import check_prompts
 from lrm_jax.recipes.policy_build import start_from
-from lrm_jax.recipes.policy_config import PolicyRunBase, run_id
+from lrm_jax.recipes.policy_config import PolicyRunBase
 from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
+from lrm_jax.recipes.policy_config import run_id as policy_run_id
 from lrm_jax.recipes.policy_state import eval_params, full_weights
 from lrm_jax.recipes.registry import Recipe
 from lrm_jax.recipes.token_run import open_run
@@ -37,6 +39,7 @@ NOT_IDENTITY = frozenset(
         "grpo.samples_every",
         "grpo.samples",
         "grpo.alarms",
+        "grpo.rollout_devices",
         "reward.user_deadline_s",
         "reward.verify_deadline_s",
     }
@@ -48,6 +51,12 @@ def not_identity(config: PolicyRunBase) -> frozenset[str]:
     """Return the keys on which a resumed run may differ from its folder."""
     follows = {"train.steps_per_dispatch"}  # from rl; not free as elsewhere
     return (policy_not_identity(config) - follows) | NOT_IDENTITY
+
+
+def run_id(config: GrpoRunConfig) -> str:
+    """Return the name of the run; see `policy_config.run_id`."""
+    grpo = dataclasses.replace(config.grpo, rollout_devices=0)  # hardware
+    return policy_run_id(dataclasses.replace(config, grpo=grpo))
 
 
 def train(

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,13 @@ from jax.sharding import NamedSharding
 from lrm_jax import sharding
 from lrm_jax.data.verify.rewards import Rewarder
 from lrm_jax.models.policy import token_policy
-from lrm_jax.recipes.grpo_config import GrpoRunConfig, validate
+from lrm_jax.recipes.grpo_async import (
+    RolloutsAhead,
+    WeightTransfer,
+    keep_ahead,
+    rollout_mesh,
+)
+from lrm_jax.recipes.grpo_config import GrpoRunConfig, trainer_devices, validate
 from lrm_jax.recipes.grpo_rollout import (
     HostMetrics,
     Rolled,
@@ -28,7 +34,7 @@ from lrm_jax.recipes.grpo_rollout import (
     sampled_metrics,
     step_key,
 )
-from lrm_jax.recipes.grpo_state import Groups, init_carry
+from lrm_jax.recipes.grpo_state import Groups, InFlight, init_carry
 from lrm_jax.recipes.grpo_step import ROLLOUT, Drawn, GrpoStep, Scores
 from lrm_jax.recipes.policy_build import PolicyParts, make_text, state_shardings
 from lrm_jax.recipes.policy_state import Updater, full_weights
@@ -54,7 +60,9 @@ class GrpoRun(PolicyParts):
 
     Attributes:
       step: the pure device part.
-      sampler: decodes, for rollouts and evaluation.
+      sampler: decodes, for evaluation.
+      writer: decodes, for rollouts; the sampler, unless rollouts have devices of
+        their own.
       rewarder: scores completions.
       run_dir: where samples are written; None for nowhere.
     """
@@ -62,6 +70,7 @@ class GrpoRun(PolicyParts):
     config: GrpoRunConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     step: GrpoStep
     sampler: Sampler
+    writer: Sampler
     rewarder: Rewarder
     run_dir: str | None = None
 
@@ -126,13 +135,36 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
         has_mask=True,
     )
     updater = Updater(policy, config.optim, config.train, config.lora)
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[: trainer_devices(config)])
     step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
     sampler = Sampler(policy, tokenizer, mesh, stop_strings=config.grpo.stop)
+    writer = sampler
+    if config.grpo.rollout_devices:
+        apart = rollout_mesh(mesh, config.grpo.rollout_devices)
+        writer = Sampler(policy, tokenizer, apart, stop_strings=config.grpo.stop)
     rewarder = Rewarder(config.reward, source.task)
     return GrpoRun(
-        config, source, policy, updater, mesh, step, sampler, rewarder, run_dir
+        *(config, source, policy, updater, mesh),
+        *(step, sampler, writer, rewarder, run_dir),
     )
+
+
+class Collected(NamedTuple):
+    """A batch, and what stays for later ones.
+
+    Attributes:
+      rolled: the rollouts it was made of.
+      groups: on the mesh.
+      valid: `[Q]` bool, groups that are not filler.
+      drawn: for the next iteration.
+      ahead: rollouts that stay in flight.
+    """
+
+    rolled: list[Rolled]
+    groups: Groups
+    valid: Any
+    drawn: Drawn
+    ahead: tuple[InFlight, ...] = ()
 
 
 class Iteration:
@@ -142,8 +174,15 @@ class Iteration:
         """Bind the jitted parts; nothing is compiled yet."""
         self._run = run
         config = run.config
-        self._maker = RolloutMaker(config, run.source, run.sampler, run.rewarder)
-        state = jax.tree.map(lambda x: x.sharding, run.abstract_state())
+        rollout = config.rl.rollout
+        self._ahead = rollout.max_staleness
+        self._maker = RolloutMaker(config, run.source, run.writer, run.rewarder)
+        apart = rollout_mesh(run.mesh, config.grpo.rollout_devices)
+        self._transfer = WeightTransfer(run.mesh, apart)
+        self._begin = RolloutsAhead(
+            self._maker, self._transfer, ahead=self._ahead, count=rollout.n_prompts
+        )
+        state = jax.tree.map(lambda x: x.sharding, _landed(run.abstract_state()))
         self._score = jax.jit(run.step.score)
         self._learn = jax.jit(
             run.step.learn, donate_argnums=0, out_shardings=(state, None)
@@ -163,15 +202,19 @@ class Iteration:
         compiled = compiled_programs()
         if self._samples is None and run.run_dir is not None:
             self._samples = SampleLog(run.run_dir, step)
-        host = self._learned(state)
-        rolled, groups, valid, drawn = self._collect(state, step)
+        host = {} if self._ahead else self._learned(state)
+        rolled, groups, valid, drawn, ahead = self._collect(state, step)
         host |= rollout_metrics(rolled)
         scores = Scores()
         if run.step.scores_first:
             scores = self._score(state.params, state.carry.reference, groups)
         self._write_samples(rolled[0], step)
         began = time.monotonic()
-        state, metrics = self._learn(state, groups, valid, scores, drawn)
+        if self._ahead:
+            host |= self._pace(host, rolled[0].written, began)
+        state, metrics = self._learn(_landed(state), groups, valid, scores, drawn)
+        if self._ahead:
+            state = keep_ahead(state, ahead, int(drawn.cursor), run.mesh)
         self._learning = began, metrics["entropy/sampled"][1] * rl.epochs
         if rl.group_filter.kind == "refill":
             batch = {f"batch/{k.replace('/', '_')}": v for k, v in metrics.items()}
@@ -192,20 +235,38 @@ class Iteration:
             "perf/train_tokens_per_s": (float(tokens), seconds),
         }
 
-    def _collect(
-        self, state: TrainState, step: int
-    ) -> tuple[list[Rolled], Groups, Any, Drawn]:
+    def _pace(self, host: HostMetrics, written: int, began: float) -> HostMetrics:
+        """Speeds where rollouts and updates overlap: by the time of an iteration.
+
+        `host` loses the seconds of decoding, of which only the wait is known.
+        """
+        found = {"perf/rollout_wait_s": host.pop("perf/rollout_s")}
+        host.pop("perf/rollout_tokens_per_s")
+        if self._learning is None:
+            return found
+        before, tokens = self._learning
+        seconds = began - before
+        return found | {
+            "perf/iteration_s": (seconds, 1.0),
+            "perf/rollout_tokens_per_s": (float(written), seconds),
+            "perf/train_tokens_per_s": (tokens, seconds),
+        }
+
+    def _collect(self, state: TrainState, step: int) -> Collected:
         """Return rollouts, and the batch made of them and of what was waiting."""
         rl = self._run.config.rl
-        weights, carry = full_weights(state.params), state.carry
-        count, cursor = rl.rollout.n_prompts, int(carry.cursor)
-        key = step_key(state.key, step, ROLLOUT)
-        roll = lambda: self._maker(weights, key, cursor=cursor, step=step)
+        count = rl.rollout.n_prompts
         if rl.group_filter.kind != "refill":
-            rolled = [roll()]
-            drawn = Drawn(np.int32(cursor + count), None)
+            started, ahead, cursor = self._begin(state, step)
+            rolled = self._maker.finish(started)
+            drawn = Drawn(np.int32(cursor), None)
             valid = np.ones(count, bool)
-            return rolled, self._put(rolled[0].groups), valid, drawn
+            groups = self._put(rolled.groups)
+            return Collected([rolled], groups, valid, drawn, ahead)
+        carry, cursor = state.carry, int(state.carry.cursor)
+        key = step_key(state.key, step, ROLLOUT)
+        weights, key = self._transfer(full_weights(state.params), key)
+        roll = lambda: self._maker(weights, key, cursor=cursor, step=step)
         rolled, waiting = [], carry.waiting
         while len(rolled) < rl.group_filter.max_rounds and (
             not rolled or int(waiting.filled) < count
@@ -214,7 +275,7 @@ class Iteration:
             cursor += count
             waiting = self._add(waiting, self._put(rolled[-1].groups))
         groups, valid, waiting = self._take(waiting)
-        return rolled, groups, valid, Drawn(np.int32(cursor), waiting)
+        return Collected(rolled, groups, valid, Drawn(np.int32(cursor), waiting))
 
     def _put(self, groups: Groups) -> Groups:
         """Place groups on the mesh, split over the devices where they divide."""
@@ -238,6 +299,11 @@ class Iteration:
                 rolled, run.source, run.config.rl, step=after, groups=cfg.samples
             )
             self._samples.write(records)
+
+
+def _landed(state: TrainState) -> TrainState:
+    """Return the state as updates see it: without what is in flight."""
+    return state.replace(carry=state.carry.replace(ahead=()))
 
 
 def _add(step: GrpoStep, buffer: GroupBuffer, groups: Groups) -> GroupBuffer:

@@ -34,6 +34,8 @@ class GrpoConfig:
         pass@k; 0 leaves only the greedy one.
       samples_every: steps between completions written to `samples.jsonl`; 0 = none.
       samples: groups of completions written each time.
+      rollout_devices: so many of the devices, the last ones, only write rollouts, and
+        the mesh has the others; 0 writes them on the mesh. Numbers are the same.
       alarms: when a run is said to go wrong.
     """
 
@@ -45,6 +47,7 @@ class GrpoConfig:
     eval_samples: int = 4
     samples_every: int = 50
     samples: int = 2
+    rollout_devices: int = 0
     alarms: AlarmConfig = field(default_factory=AlarmConfig)
 
     def __post_init__(self) -> None:
@@ -52,7 +55,7 @@ class GrpoConfig:
         least = {"chunk": 1}
         for name in (
             *("prompt_len", "chunk", "balance_coef"),
-            *("eval_samples", "samples_every", "samples"),
+            *("eval_samples", "samples_every", "samples", "rollout_devices"),
         ):
             if not getattr(self, name) >= least.get(name, 0):
                 raise UserError(
@@ -120,6 +123,7 @@ def validate(config: GrpoRunConfig, n_devices: int | None = None) -> None:
       UserError: names the key, the value and what is accepted.
     """
     config = derived(config)
+    n_devices = trainer_devices(config, n_devices)
     validate_policy(config, n_devices)
     rl, updates = config.rl, config.rl.updates_per_rollout
     total = config.train.total_steps
@@ -158,7 +162,37 @@ def validate(config: GrpoRunConfig, n_devices: int | None = None) -> None:
     _check_pairs(config, n_devices)
 
 
-def _check_pairs(config: GrpoRunConfig, n_devices: int | None) -> None:
+def trainer_devices(config: GrpoRunConfig, n_devices: int | None = None) -> int:
+    """Return how many devices are left to the mesh, of `n_devices` (or of all).
+
+    Raises:
+      UserError: rollouts cannot have `grpo.rollout_devices` to themselves.
+    """
+    n_devices = jax.device_count() if n_devices is None else n_devices
+    count, rollout = config.grpo.rollout_devices, config.rl.rollout
+    if not count:
+        return n_devices
+    if count >= n_devices:
+        raise UserError(
+            f"grpo.rollout_devices={count}: leaves no device to train on, of "
+            f"{n_devices}; expected 0 to {n_devices - 1}"
+        )
+    if jax.process_count() > 1:
+        raise UserError(
+            f"grpo.rollout_devices={count}: weights go from device to device of one "
+            f"process, and there are {jax.process_count()}; expected 0"
+        )
+    split = mesh_shape(config.mesh, n_devices - count)[MESH_AXES.index("model")]
+    if count % split or rollout.n_prompts % (count // split):
+        raise UserError(
+            f"grpo.rollout_devices={count}: expected a multiple of the {split} "
+            f"devices of the mesh's model axis whose {max(count // split, 1)} parts "
+            f"divide rl.rollout.n_prompts={rollout.n_prompts}"
+        )
+    return n_devices - count
+
+
+def _check_pairs(config: GrpoRunConfig, n_devices: int) -> None:
     """Pairs of online DPO are rows of one update, two for each prompt."""
     rl, accum = config.rl, config.train.grad_accum
     if rl.loss.kind != "online_dpo":
@@ -170,7 +204,6 @@ def _check_pairs(config: GrpoRunConfig, n_devices: int | None) -> None:
             f"must divide into rl.minibatches x train.grad_accum = "
             f"{rl.minibatches * accum}"
         )
-    n_devices = jax.device_count() if n_devices is None else n_devices
     shape = mesh_shape(config.mesh, n_devices)
     sizes: dict[str, int] = dict(zip(MESH_AXES, shape, strict=True))
     each = pairs // (rl.minibatches * accum)

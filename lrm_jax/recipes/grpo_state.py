@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.rl.dynamic_sampling import GroupBuffer, empty_buffer
 from lrm_jax.rl.entropy import EntropyState, init_entropy
@@ -51,6 +52,22 @@ class Groups(NamedTuple):
     number: Leaf
 
 
+class InFlight(NamedTuple):
+    """Completions that no update has seen yet, not scored; with what names them.
+
+    What is not here (prompts, rewards) follows from `cursor` and the tokens.
+
+    Attributes:
+      completions: `[B, ...]`, written or being written.
+      cursor: `[]` int32, prompts drawn before.
+      version: `[]` int32, optimizer steps behind the weights that write them.
+    """
+
+    completions: Completions
+    cursor: Leaf
+    version: Leaf
+
+
 class GrpoCarry(struct.PyTreeNode):
     """State between rollouts.
 
@@ -59,12 +76,15 @@ class GrpoCarry(struct.PyTreeNode):
       entropy: the controller of the entropy bonus.
       reference: weights of the reference policy, or None.
       waiting: groups with signal that no update has seen yet, or None.
+      ahead: rollouts begun ahead of the updates, oldest first, one for each of
+        `rl.rollout.max_staleness`; filler before the first step.
     """
 
     cursor: Array  # []
     entropy: EntropyState
     reference: Params | None
     waiting: GroupBuffer | None
+    ahead: tuple[InFlight, ...] = ()
 
 
 def init_carry(config: GrpoRunConfig, weights: Params) -> GrpoCarry:
@@ -80,7 +100,26 @@ def init_carry(config: GrpoRunConfig, weights: Params) -> GrpoCarry:
         entropy=init_entropy(rl.entropy),
         reference=jax.tree.map(copy, weights) if rl.needs_reference else None,
         waiting=waiting,
+        ahead=tuple(_empty_flight(config) for _ in range(rl.rollout.max_staleness)),
     )
+
+
+def _empty_flight(config: GrpoRunConfig) -> InFlight:
+    """Return zeros of the shapes of one rollout's completions."""
+    rollout = config.rl.rollout
+    rows, tokens = rollout.n_prompts * rollout.group_size, rollout.max_new_tokens
+    flags = lambda: jnp.zeros((rows, tokens), bool)
+    ints = lambda *shape: jnp.zeros(shape, jnp.int32)
+    completions = Completions(
+        ids=ints(rows, tokens),
+        mask=flags(),
+        logps=jnp.zeros((rows, tokens), score_dtype(config)),
+        forced=flags(),
+        length=ints(rows),
+        stop=ints(rows),
+        thinking_tokens=ints(rows),
+    )
+    return InFlight(completions, cursor=ints(), version=ints())
 
 
 def empty_group(config: GrpoRunConfig, prompt_len: int) -> Groups:

@@ -61,6 +61,8 @@ class RolloutConfig:
       top_k: keep only so many tokens; 0 keeps all.
       top_p: keep the smallest set of tokens with this probability; 1 keeps all.
       min_p: keep tokens of at least this share of the best one's; 0 keeps all.
+      max_staleness: how many rollouts' updates the weights that wrote a rollout may
+        lack when it is learned from; 0 writes each with the newest weights.
     """
 
     n_prompts: int = 16
@@ -70,6 +72,7 @@ class RolloutConfig:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    max_staleness: int = 0
 
 
 @dataclass(frozen=True)

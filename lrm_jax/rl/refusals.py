@@ -49,6 +49,17 @@ def _uncorrected_updates(cfg: RlConfig) -> bool:
     return cfg.updates_per_rollout > 1 and not corrected
 
 
+def _stale_uncorrected(cfg: RlConfig) -> bool:
+    """Whether old weights' tokens meet neither a weight nor a ratio to them.
+
+    A pair of online DPO needs none: its loss is one of preferences, whoever wrote.
+    """
+    if cfg.rollout.max_staleness == 0 or cfg.loss.kind == "online_dpo":
+        return False
+    ratio = cfg.loss.ratio_base == "sampler" and cfg.loss.kind != "reinforce"
+    return cfg.correction.kind == "none" and not ratio
+
+
 _CUT = "the trainer scores all tokens, so every ratio is off by the kept probability"
 
 BIASED: dict[str, Bias] = {
@@ -136,6 +147,12 @@ BIASED: dict[str, Bias] = {
         "loss.ratio_base=current makes every ratio 1: from the second update on a "
         "rollout nothing is clipped or corrected",
     ),
+    "stale_without_correction": Bias(
+        _stale_uncorrected,
+        "rollout.max_staleness > 0: older weights than the trainer's write the "
+        "tokens, and nothing weighs them by trainer / sampler; use a correction, or "
+        "a ratio with loss.ratio_base=sampler",
+    ),
     "bootstrap_of_penalised": Bias(
         lambda c: (
             c.needs_values
@@ -210,6 +227,12 @@ def _impossible(cfg: RlConfig) -> Iterator[str]:
         )
     if loss.kind == "online_dpo":
         yield from _not_online_dpo(cfg)
+    if rollout.max_staleness > 0 and cfg.group_filter.kind == "refill":
+        yield (
+            f"rollout.max_staleness={rollout.max_staleness}: group_filter.kind=refill "
+            "begins a rollout by what the one before was scored, so none is begun "
+            "ahead; expected 0, or group_filter.kind=drop"
+        )
     if loss.negative_cap and loss.negative_cap <= 1 + loss.clip_eps_high:
         yield (
             f"loss.negative_cap={loss.negative_cap}: expected 0 or more than "
@@ -273,10 +296,11 @@ _POSITIVE = """rollout.n_prompts rollout.group_size rollout.max_new_tokens
 rollout.temperature rollout.top_p loss.clip_eps_high loss.log_ratio_clamp loss.dpo_beta
 loss.tau kl.log_ratio_clamp reference.every group_filter.max_rounds epochs minibatches
 correction.high""".split()
-_NOT_NEGATIVE = """rollout.top_k rollout.min_p advantage.eps advantage.equal_atol
-advantage.length_adaptive_alpha loss.clip_eps_low loss.negative_cap kl.coef
-kl.value_clamp entropy.coef entropy.target entropy.step entropy.coef_max correction.low
-value.coef value.clip overlong.buffer_tokens overlong.scale""".split()
+_NOT_NEGATIVE = """rollout.top_k rollout.min_p rollout.max_staleness advantage.eps
+advantage.equal_atol advantage.length_adaptive_alpha loss.clip_eps_low
+loss.negative_cap kl.coef kl.value_clamp entropy.coef entropy.target entropy.step
+entropy.coef_max correction.low value.coef value.clip overlong.buffer_tokens
+overlong.scale""".split()
 _AT_MOST_ONE = """rollout.top_p rollout.min_p advantage.gamma advantage.actor_lambda
 advantage.critic_lambda reference.decay""".split()
 _NOT_NEGATIVE += [key for key in _AT_MOST_ONE if key not in _POSITIVE + _NOT_NEGATIVE]

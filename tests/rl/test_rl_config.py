@@ -37,6 +37,7 @@ WRONG = {
     "current_ratio_off_policy": [
         *("loss.ratio_base=current", "minibatches=4", "correction.kind=none"),
     ],
+    "stale_without_correction": ["rollout.max_staleness=1", "correction.kind=none"],
     "bootstrap_of_penalised": [
         *("advantage.kind=gae", "value.at_truncation=bootstrap"),
         "truncated=penalise",
@@ -65,6 +66,14 @@ def test_current_over_sampler_corrects_later_updates():
     apply_overrides(BASE, [*updates, "loss.kind=reinforce"])
 
 
+def test_a_ratio_to_the_sampler_corrects_old_weights():
+    stale = ["rollout.max_staleness=2", "correction.kind=none"]
+    apply_overrides(BASE, [*stale, "loss.ratio_base=sampler"])
+    apply_overrides(BASE, [stale[0], "loss.kind=reinforce"])
+    with pytest.raises(UserError, match="stale_without_correction"):
+        apply_overrides(BASE, [*stale, "loss.kind=reinforce"])
+
+
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'k1_in_loss'"):
         dataclasses.replace(BASE, allow_biased=("k1_in_los",))
@@ -85,6 +94,8 @@ def test_a_group_of_one_has_no_group_advantage(kind):
 IMPOSSIBLE = [
     (["rollout.temperature=0"], "rollout.temperature=0.*more than 0"),
     (["rollout.top_p=1.5"], "top_p=1.5.*at most 1"),
+    (["rollout.max_staleness=-1"], "max_staleness=-1.*0 or more"),
+    (["rollout.max_staleness=1", "group_filter.kind=refill"], "max_staleness=1: group"),
     (["rollout.n_prompts=0"], "n_prompts=0.*more than 0"),
     (["loss.clip_eps_low=-0.1"], "clip_eps_low=-0.1.*0 or more"),
     (["loss.clip_eps_low=1.5"], "clip_eps_low=1.5.*at most 1"),
