@@ -8,12 +8,10 @@ Every prompt is read once and its cache forked to the lanes of its completions; 
 `P` prompt bucket, `C` completion length, `V` vocabulary.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lrm_jax.reasoning.sampling import (
     SamplingParams,
@@ -29,7 +27,7 @@ from lrm_jax.reasoning.token_budget import (
     begin_thoughts,
     step_thoughts,
 )
-from lrm_jax.types import Array, Key, Params, TokenModel, UserError
+from lrm_jax.types import Array, Key, Params, TokenModel
 
 
 class Completions(NamedTuple):
@@ -198,11 +196,74 @@ def prefill(
     return Prefilled(model.logits(params, hidden), cache, length)
 
 
-class _Loop(NamedTuple):
-    step: Array  # []
-    state: RowState
-    cache: Any
-    written: Written  # [C, B]
+def make_rows(
+    read: Prefilled,
+    group_size: int,
+    sampling: SamplingParams,
+    budget: TokenBudget | None,
+    key: Key,
+    sequence_ids: Array | None,
+) -> Rows:
+    """Return what `group_size` completions of every prompt decode under."""
+    length = jnp.repeat(read.length, group_size)  # [B]
+    if sequence_ids is None:
+        sequence_ids = jnp.arange(len(length))
+    return Rows(sampling, budget, sequence_keys(key, sequence_ids), length)
+
+
+class Writer(NamedTuple):
+    """What writes the tokens of all rows of a call.
+
+    Attributes:
+      model: the token model.
+      params: its parameters.
+      stops: what ends a row.
+      width: of the prompts: the slot of the first token written.
+      pad_id: written in rows that have ended.
+    """
+
+    model: TokenModel[Any]
+    params: Params
+    stops: StopTable | None
+    width: int
+    pad_id: int
+
+    def write(
+        self, logits: Array, rows: Rows, state: RowState
+    ) -> tuple[RowState, Written]:
+        """Write a token of every row that has not ended; see `write_token`."""
+        return write_token(
+            logits,
+            rows,
+            state,
+            self.stops,
+            vocab_size=self.model.vocab_size,
+            pad_id=self.pad_id,
+        )
+
+    def step(
+        self, rows: Rows, state: RowState, cache: Any, at: Array
+    ) -> tuple[RowState, Any, Written]:
+        """Read the newest tokens, then write the next ones.
+
+        Args:
+          rows: what they decode under.
+          state: of the rows.
+          cache: of as many lanes.
+          at: how many tokens of its row come before the newest, `[]` for all rows
+            or `[B]` for each.
+        """
+        hidden, cache = self.model.extend(
+            self.params,
+            state.last[:, None],
+            (rows.prompt_length + at)[:, None],
+            state.active[:, None],
+            cache,
+            self.width + at,
+        )
+        logits = self.model.logits(self.params, hidden[:, 0])
+        state, written = self.write(logits, rows, state)
+        return state, cache, written
 
 
 def generate(
@@ -244,46 +305,43 @@ def generate(
       pad_id: what follows the end.
     """
     prompts, width = prompt_ids.shape
-    batch = prompts * group_size
     read = prefill(model, params, prompt_ids, prompt_mask, slots=width + max_new_tokens)
     parents = jnp.repeat(jnp.arange(prompts), group_size)  # [B]
-    if sequence_ids is None:
-        sequence_ids = jnp.arange(batch)
-    keys = sequence_keys(key, sequence_ids)
-    rows = Rows(sampling, budget, keys, read.length[parents])
+    rows = make_rows(read, group_size, sampling, budget, key, sequence_ids)
     cache = model.fork(read.cache, parents)
+    writer = Writer(model, params, stops, width, pad_id)
+    return _write_all(writer, rows, read.logits[parents], cache, max_new_tokens)
 
-    def write(logits: Array, state: RowState) -> tuple[RowState, Written]:
-        return write_token(
-            logits, rows, state, stops, vocab_size=model.vocab_size, pad_id=pad_id
-        )
+
+class _Loop(NamedTuple):
+    step: Array  # []
+    state: RowState
+    cache: Any
+    written: Written  # [C, B]
+
+
+def _write_all(
+    writer: Writer, rows: Rows, logits: Array, cache: Any, max_new_tokens: int
+) -> Completions:
+    """Write every row to its end, all of them at once."""
 
     def wants_more(loop: _Loop) -> Array:
         return (loop.step < max_new_tokens) & loop.state.active.any()
 
     def body(loop: _Loop) -> _Loop:
-        state, at = loop.state, loop.step - 1  # the newest token's place
-        hidden, cache = model.extend(
-            params,
-            state.last[:, None],
-            (rows.prompt_length + at)[:, None],
-            state.active[:, None],
-            loop.cache,
-            width + at,
-        )
-        state, written = write(model.logits(params, hidden[:, 0]), state)
+        state, cache, written = writer.step(rows, loop.state, loop.cache, loop.step - 1)
         return _Loop(loop.step + 1, state, cache, put(loop.written, written, loop.step))
 
     def put(all_written: Written, written: Written, step: Array | int) -> Written:
         update = lambda a, x: jax.lax.dynamic_update_index_in_dim(a, x, step, 0)
         return jax.tree.map(update, all_written, written)
 
-    state, first = write(read.logits[parents], begin_rows(rows))
-    written = Written(
-        *(jnp.full((max_new_tokens, batch), fill, x.dtype)
-          for fill, x in zip((pad_id, False, 0, False), first, strict=True))
-    )  # fmt: skip
-    loop = _Loop(jnp.int32(1), state, cache, put(written, first, 0))
+    state, first = writer.write(logits, rows, begin_rows(rows))
+    shape = (max_new_tokens, len(state.length))
+    empty = jax.tree.map(lambda x: jnp.zeros(shape, x.dtype), first)
+    empty = empty._replace(ids=jnp.full(shape, writer.pad_id, first.ids.dtype))
+    written = put(empty, first, 0)
+    loop = _Loop(jnp.int32(1), state, cache, written)
     loop = jax.lax.while_loop(wants_more, body, loop)
     return completions(loop.written, loop.state)
 
@@ -305,63 +363,3 @@ def completions(written: Written, state: RowState) -> Completions:
         stop=state.stop,
         thinking_tokens=thinking,
     )
-
-
-def bucket_length(length: int, buckets: Sequence[int]) -> int:
-    """Return the least bucket that holds `length` tokens."""
-    fitting = [bucket for bucket in buckets if bucket >= length]
-    if not fitting:
-        raise UserError(
-            f"prompt of {length} tokens: longer than the cache has room for; "
-            f"accepted: up to {max(buckets, default=0)} tokens"
-        )
-    return min(fitting)
-
-
-def prompt_buckets(longest: int, *, shortest: int = 16) -> tuple[int, ...]:
-    """Return powers of two from `shortest` on, and `longest`.
-
-    >>> prompt_buckets(100)
-    (16, 32, 64, 100)
-    """
-    sizes = []
-    while shortest < longest:
-        sizes.append(shortest)
-        shortest *= 2
-    return (*sizes, longest)
-
-
-def pad_prompts(
-    prompts: Sequence[Sequence[int]],
-    buckets: Sequence[int],
-    *,
-    vocab_size: int,
-    pad_id: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pad prompts on the right to the bucket of the longest.
-
-    Returns:
-      ids `[Q, P]` int32 and mask `[Q, P]` bool.
-    """
-    for i, prompt in enumerate(prompts):
-        if not len(prompt):
-            raise UserError(f"prompt {i}: empty; accepted: one token or more")
-        bad = next((token for token in prompt if not 0 <= token < vocab_size), None)
-        if bad is not None:
-            raise UserError(
-                f"prompt {i}: id {bad} is not in the vocabulary; accepted: 0 to "
-                f"{vocab_size - 1}"
-            )
-        if len(prompt) > max(buckets):
-            raise UserError(
-                f"prompt {i}: {len(prompt)} tokens, longer than the cache has room "
-                f"for; accepted: up to {max(buckets)} tokens"
-            )
-    longest = max((len(prompt) for prompt in prompts), default=0)
-    width = bucket_length(longest, buckets)
-    ids = np.full((len(prompts), width), pad_id, np.int32)
-    mask = np.zeros((len(prompts), width), bool)
-    for i, prompt in enumerate(prompts):
-        ids[i, : len(prompt)] = prompt
-        mask[i, : len(prompt)] = True
-    return ids, mask

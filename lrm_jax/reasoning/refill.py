@@ -18,13 +18,14 @@ from lrm_jax.reasoning.decoding import (
     Prefilled,
     Rows,
     RowState,
+    Writer,
     Written,
     begin_rows,
+    make_rows,
     prefill,
-    write_token,
 )
 from lrm_jax.reasoning.lanes import select_lanes
-from lrm_jax.reasoning.sampling import SamplingParams, sequence_keys
+from lrm_jax.reasoning.sampling import SamplingParams
 from lrm_jax.reasoning.stops import StopTable
 from lrm_jax.reasoning.token_budget import TokenBudget
 from lrm_jax.types import Array, Key, Params, TokenModel
@@ -39,15 +40,6 @@ class Refilled(NamedTuple):
     """
 
     completions: Completions
-    steps: Array  # []
-
-
-class _Lanes(NamedTuple):
-    row: Array  # [N], B where a lane has none
-    next_row: Array  # []
-    state: RowState  # [N]
-    cache: Any
-    out: Completions  # [B, C]
     steps: Array  # []
 
 
@@ -103,87 +95,16 @@ def generate_refilled(
       refill_at: how many lanes must be free before the loop pauses to refill them;
         more means fewer copies of prompts and more idle lanes.
     """
-    prompts, width = prompt_ids.shape
-    batch = prompts * group_size
-    if sequence_ids is None:
-        sequence_ids = jnp.arange(batch)
+    width = prompt_ids.shape[1]
     read = prefill(model, params, prompt_ids, prompt_mask, slots=width)
-    all_rows = Rows(
-        sampling,
-        budget,
-        sequence_keys(key, sequence_ids),
-        jnp.repeat(read.length, group_size),
+    rows = make_rows(read, group_size, sampling, budget, key, sequence_ids)
+    queue = _Queue(read, rows, group_size, refill_at)
+    writer = Writer(model, params, stops, width, pad_id)
+    last = jax.lax.while_loop(
+        lambda now: now.state.active.any() | (now.next_row < queue.size),
+        lambda now: _write_on(writer, *_refill(writer, queue, now)),
+        _no_lanes(writer, queue, lanes, max_new_tokens),
     )
-    vocab_size = model.vocab_size
-
-    def wants_more(now: _Lanes) -> Array:
-        return now.state.active.any() | (now.next_row < batch)
-
-    def busy(now: _Lanes) -> Array:
-        free = jnp.sum(~now.state.active)
-        return now.state.active.any() & ((now.next_row >= batch) | (free < refill_at))
-
-    def round_(now: _Lanes) -> _Lanes:
-        """Refill what is free, then write tokens until enough lanes are free."""
-        free = ~now.state.active
-        row = now.next_row + jnp.cumsum(free) - 1
-        fills = free & (row < batch)
-        row = jnp.where(fills, row, jnp.where(free, batch, now.row))
-        rows = _rows_of(all_rows, jnp.minimum(row, batch - 1))
-        parents = jnp.minimum(row, batch - 1) // group_size
-        cache = _seat(model, read, parents, fills, now.cache)
-        started = begin_rows(rows)
-        started = started._replace(active=started.active & fills)
-        after, written = write_token(
-            read.logits[parents],
-            rows,
-            started,
-            stops,
-            vocab_size=vocab_size,
-            pad_id=pad_id,
-        )
-        now = _Lanes(
-            row,
-            now.next_row + jnp.sum(fills, dtype=jnp.int32),
-            select_lanes(fills, after, now.state),
-            cache,
-            _record(now.out, started, after, written, row),
-            now.steps,
-        )
-        return jax.lax.while_loop(busy, lambda x: step(rows, x), now)
-
-    def step(rows: Rows, now: _Lanes) -> _Lanes:
-        state, at = now.state, now.state.length - 1  # the newest token's place
-        hidden, cache = model.extend(
-            params,
-            state.last[:, None],
-            (rows.prompt_length + at)[:, None],
-            state.active[:, None],
-            now.cache,
-            width + at,
-        )
-        after, written = write_token(
-            model.logits(params, hidden[:, 0]),
-            rows,
-            state,
-            stops,
-            vocab_size=vocab_size,
-            pad_id=pad_id,
-        )
-        out = _record(now.out, state, after, written, now.row)
-        return now._replace(state=after, cache=cache, out=out, steps=now.steps + 1)
-
-    nobody = jnp.full(lanes, batch, jnp.int32)
-    state = begin_rows(_rows_of(all_rows, nobody - 1))
-    first = _Lanes(
-        nobody,
-        jnp.int32(0),
-        state._replace(active=jnp.zeros(lanes, bool)),
-        model.init_cache(lanes, width + max_new_tokens),
-        _empty(batch, max_new_tokens, pad_id, read.logits.dtype),
-        jnp.int32(0),
-    )
-    last = jax.lax.while_loop(wants_more, round_, first)
     return Refilled(last.out, last.steps)
 
 
@@ -194,13 +115,91 @@ generate_refilled_jit = jax.jit(
 """`generate_refilled`, compiled once for each (Q, G, P, C, lanes)."""
 
 
-def _rows_of(rows: Rows, index: Array) -> Rows:
-    return Rows(
-        jax.tree.map(lambda x: x[index], rows.sampling),
-        None if rows.budget is None else rows.budget.take(index),
-        rows.keys[index],
-        rows.prompt_length[index],
+class _Queue(NamedTuple):
+    """Rows to be written, and the prompts they begin with."""
+
+    read: Prefilled
+    rows: Rows  # [B]
+    group_size: int
+    refill_at: Array | int
+
+    @property
+    def size(self) -> int:
+        return self.rows.prompt_length.shape[0]
+
+    def take(self, index: Array) -> Rows:
+        """Return what rows `[N]` decode under."""
+        rows = self.rows
+        return Rows(
+            jax.tree.map(lambda x: x[index], rows.sampling),
+            None if rows.budget is None else rows.budget.take(index),
+            rows.keys[index],
+            rows.prompt_length[index],
+        )
+
+
+class _Lanes(NamedTuple):
+    row: Array  # [N], B where a lane has none
+    next_row: Array  # []
+    state: RowState  # [N]
+    cache: Any
+    out: Completions  # [B, C]
+    steps: Array  # []
+
+
+def _no_lanes(writer: Writer, queue: _Queue, lanes: int, max_new_tokens: int) -> _Lanes:
+    """Return free lanes, before the first row."""
+    nobody = jnp.full(lanes, queue.size, jnp.int32)
+    state = begin_rows(queue.take(nobody - 1))
+    dtype = queue.read.logits.dtype
+    return _Lanes(
+        nobody,
+        jnp.int32(0),
+        state._replace(active=jnp.zeros(lanes, bool)),
+        writer.model.init_cache(lanes, writer.width + max_new_tokens),
+        _empty(queue.size, max_new_tokens, writer.pad_id, dtype),
+        jnp.int32(0),
     )
+
+
+def _refill(writer: Writer, queue: _Queue, now: _Lanes) -> tuple[_Queue, Rows, _Lanes]:
+    """Give every free lane the next row, and write that row's first token."""
+    free, last = ~now.state.active, queue.size - 1
+    row = now.next_row + jnp.cumsum(free) - 1
+    fills = free & (row <= last)
+    row = jnp.where(fills, row, jnp.where(free, queue.size, now.row))
+    seats = jnp.minimum(row, last)
+    rows, parents = queue.take(seats), seats // queue.group_size
+    cache = _seat(writer.model, queue.read, parents, fills, now.cache)
+    begun = begin_rows(rows)
+    begun = begun._replace(active=begun.active & fills)
+    after, written = writer.write(queue.read.logits[parents], rows, begun)
+    lanes = _Lanes(
+        row,
+        now.next_row + jnp.sum(fills, dtype=jnp.int32),
+        select_lanes(fills, after, now.state),
+        cache,
+        _record(now.out, begun, after, written, row),
+        now.steps,
+    )
+    return queue, rows, lanes
+
+
+def _write_on(writer: Writer, queue: _Queue, rows: Rows, now: _Lanes) -> _Lanes:
+    """Write tokens until as many lanes are free as a refill needs."""
+
+    def goes_on(now: _Lanes) -> Array:
+        free = jnp.sum(~now.state.active)
+        waits = (now.next_row >= queue.size) | (free < queue.refill_at)
+        return now.state.active.any() & waits
+
+    def step(now: _Lanes) -> _Lanes:
+        before = now.state
+        state, cache, written = writer.step(rows, before, now.cache, before.length - 1)
+        out = _record(now.out, before, state, written, now.row)
+        return now._replace(state=state, cache=cache, out=out, steps=now.steps + 1)
+
+    return jax.lax.while_loop(goes_on, step, now)
 
 
 def _seat(

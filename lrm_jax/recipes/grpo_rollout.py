@@ -19,7 +19,8 @@ from lrm_jax.data.verify.rewards import Rewarder, RewardResult
 from lrm_jax.data.verify.tags import open_thought
 from lrm_jax.data.verify.verdict import Status
 from lrm_jax.evaluation.answers import answer_entropy
-from lrm_jax.reasoning.decoding import Completions, pad_prompts, prompt_buckets
+from lrm_jax.reasoning.decoding import Completions
+from lrm_jax.reasoning.prompts import pad_prompts, prompt_buckets
 from lrm_jax.reasoning.stops import STOP_LENGTH
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.recipes.grpo_state import Groups, score_dtype

@@ -14,12 +14,8 @@ from lrm_jax.data.tokenizer import Tokenizer
 from lrm_jax.data.verify.tags import THINK_CLOSE, THINK_OPEN
 from lrm_jax.models.policy import Policy
 from lrm_jax.reasoning.budget import ThinkingBudget
-from lrm_jax.reasoning.decoding import (
-    Completions,
-    generate_jit,
-    pad_prompts,
-    prompt_buckets,
-)
+from lrm_jax.reasoning.decoding import Completions, generate_jit
+from lrm_jax.reasoning.prompts import pad_prompts, prompt_buckets
 from lrm_jax.reasoning.sampling import sampling_params
 from lrm_jax.reasoning.stops import cut_at_stop, stop_table
 from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets

@@ -14,13 +14,8 @@ import pytest
 from lrm_jax import sharding
 from lrm_jax.models.policy import positions_of, token_policy
 from lrm_jax.models.policy_config import PolicyConfig
-from lrm_jax.reasoning.decoding import (
-    bucket_length,
-    generate,
-    generate_jit,
-    pad_prompts,
-    prompt_buckets,
-)
+from lrm_jax.reasoning.decoding import generate, generate_jit
+from lrm_jax.reasoning.prompts import bucket_length, pad_prompts, prompt_buckets
 from lrm_jax.reasoning.sampling import sampling_params
 from lrm_jax.reasoning.stops import STOP_ID, STOP_LENGTH, STOP_STRING, stop_table
 from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets

@@ -8,7 +8,8 @@ import pytest
 
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
-from lrm_jax.reasoning.decoding import generate_jit, pad_prompts
+from lrm_jax.reasoning.decoding import generate_jit
+from lrm_jax.reasoning.prompts import pad_prompts
 from lrm_jax.reasoning.refill import cache_axes, generate_refilled_jit
 from lrm_jax.reasoning.sampling import sampling_params
 from lrm_jax.reasoning.stops import stop_table

@@ -10,7 +10,7 @@ import pytest
 from lrm_jax.models.policy import positions_of, token_policy
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.reasoning.budget import ThinkingBudget, think_for, think_until
-from lrm_jax.reasoning.decoding import pad_prompts
+from lrm_jax.reasoning.prompts import pad_prompts
 from lrm_jax.reasoning.stops import stop_table
 from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets
 from lrm_jax.reasoning.token_reasoner import TokenReasoner

@@ -12,7 +12,8 @@ import pytest
 from lrm_jax import sharding
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
-from lrm_jax.reasoning.decoding import generate_jit, pad_prompts
+from lrm_jax.reasoning.decoding import generate_jit
+from lrm_jax.reasoning.prompts import pad_prompts
 from lrm_jax.reasoning.sampling import sampling_params
 from lrm_jax.recipes.grpo_config import GrpoConfig
 from lrm_jax.recipes.grpo_state import Groups, GrpoCarry
