@@ -20,7 +20,7 @@ from lrm_jax.recipes.grpo_build import GrpoRun, build
 from lrm_jax.recipes.grpo_config import GrpoRunConfig, resolve, validate
 from lrm_jax.recipes.grpo_eval import PolicyEvaluation
 from lrm_jax.recipes.grpo_rollout import check_prompts
-from lrm_jax.recipes.policy_build import start_from
+from lrm_jax.recipes.policy_build import begin
 from lrm_jax.recipes.policy_config import PolicyRunBase
 from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
 from lrm_jax.recipes.policy_config import run_id as policy_run_id
@@ -29,7 +29,6 @@ from lrm_jax.recipes.registry import Recipe
 from lrm_jax.recipes.token_run import open_run
 from lrm_jax.training import loop
 from lrm_jax.training.progress import Style, check_style
-from lrm_jax.training.run_folder import check_run
 from lrm_jax.training.state import TrainState
 
 NOT_IDENTITY = frozenset(
@@ -68,18 +67,7 @@ def train(
     profile_steps: int | None = None,
     progress: Style = "auto",
 ) -> dict[str, Any]:
-    """Train, or go on training, the run in `run_dir`.
-
-    Args:
-      config: to be resolved.
-      run_dir: run folder; one that holds this run is resumed exactly.
-      init_from: `RUN[@step]` whose parameters a fresh run starts from.
-      dry_run: build everything, compile nothing, write nothing.
-      profile_steps: profile so many steps after the first.
-      progress: how progress is shown.
-
-    Returns:
-      See `driver.summary`; for a dry run {config, params, batch, data}.
+    """Train, or go on training, the run in `run_dir`; see `registry.train`.
 
     Raises:
       RewardError: a reward failed; the state is saved.
@@ -88,10 +76,8 @@ def train(
     check_style(progress)
     config = resolve(config, run_dir, init_from)
     validate(config)
-    config, start = start_from(config, run_dir)
-    if not dry_run:
-        ignore = not_identity(config)
-        check_run(run_dir, to_dict(config), identity_ignore=ignore)
+    ignore = not_identity(config)
+    config, start = begin(config, run_dir, identity_ignore=ignore, dry_run=dry_run)
     run = build(config, None if dry_run else run_dir)
     with contextlib.closing(run):
         check_prompts(config, run.source)
@@ -103,7 +89,7 @@ def train(
             run_dir,
             start=start,
             evaluate=make_evaluate(run),
-            identity_ignore=not_identity(config),
+            identity_ignore=ignore,
             progress=progress,
             profile_steps=profile_steps or 0,
             watch=AlarmWatch(config.grpo.alarms),

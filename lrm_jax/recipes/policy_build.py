@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lrm_jax import sharding
-from lrm_jax.config import from_dict
+from lrm_jax.config import from_dict, to_dict
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
 from lrm_jax.models.policy import Policy, token_policy
@@ -27,7 +27,7 @@ from lrm_jax.recipes.policy_config import (
 from lrm_jax.recipes.policy_state import Updater, merged_weights, trained_part
 from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
-from lrm_jax.training.run_folder import read_config
+from lrm_jax.training.run_folder import check_run, read_config
 from lrm_jax.training.state import TrainState
 from lrm_jax.training.trees import named_leaves, nest
 from lrm_jax.types import Params, UserError
@@ -262,6 +262,28 @@ def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:
             tokenizer = config.tokenizer
         config = dataclasses.replace(config, model=model, tokenizer=tokenizer)
     return fit_vocabulary(config, tokenizer_of(config))
+
+
+def begin(
+    config: C, run_dir: str, *, identity_ignore: frozenset[str], dry_run: bool
+) -> tuple[C, Params | None]:
+    """Return `start_from`'s answer for a folder that may hold this run.
+
+    Data and programs take minutes to make: whatever refuses the folder is here.
+
+    Args:
+      config: resolved and valid.
+      run_dir: run folder; not looked at for a dry run.
+      identity_ignore: keys on which a resumed run may differ.
+      dry_run: nothing is to be written.
+
+    Raises:
+      UserError: the source does not fit, or the folder holds another run.
+    """
+    config, start = start_from(config, run_dir)
+    if not dry_run:
+        check_run(run_dir, to_dict(config), identity_ignore=identity_ignore)
+    return config, start
 
 
 def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:

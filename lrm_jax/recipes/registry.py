@@ -88,12 +88,17 @@ def train(config: Any, run_dir: str, **options: Any) -> dict[str, Any]:
     Args:
       config: of any recipe.
       run_dir: run folder; one that holds this run is resumed exactly.
-      **options: `init_from`, `dry_run`, `profile_steps`, `progress`; see the
-        recipe's own `train`.
+      **options: `init_from`, `RUN[@step]` whose parameters (averaged ones where
+        there are) a fresh run starts from; `dry_run`, build everything, compile
+        nothing, write nothing; `profile_steps`, profile so many steps after the
+        first; `progress`, how it is shown (auto, bar, plain, off).
 
     Returns:
       {run_dir, step, metrics, resumed_from, reason, message, best, recompiles,
       time_s}; for a dry run {config, params, batch, data}.
+
+    Raises:
+      UserError: the config, the data, the folder or the source cannot be used.
     """
     return recipe_of(config).train(config, run_dir, **options)
 

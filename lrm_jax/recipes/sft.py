@@ -18,9 +18,9 @@ from lrm_jax.recipes.driver import drive, summary
 from lrm_jax.recipes.latent_step import scan_steps
 from lrm_jax.recipes.policy_build import (
     PolicyParts,
+    begin,
     make_text,
     resolve_config,
-    start_from,
 )
 from lrm_jax.recipes.policy_config import not_identity, run_id
 from lrm_jax.recipes.policy_eval import GreedyAccuracy, HeldOutLoss
@@ -37,7 +37,6 @@ from lrm_jax.recipes.token_run import open_run
 from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.training import loop
 from lrm_jax.training.progress import Style, check_style
-from lrm_jax.training.run_folder import check_run
 from lrm_jax.training.state import TrainState
 
 
@@ -134,18 +133,7 @@ def train(
     profile_steps: int | None = None,
     progress: Style = "auto",
 ) -> dict[str, Any]:
-    """Train, or go on training, the run in `run_dir`.
-
-    Args:
-      config: to be resolved.
-      run_dir: run folder; one that holds this run is resumed exactly.
-      init_from: `RUN[@step]` whose parameters a fresh run starts from.
-      dry_run: build everything, compile nothing, write nothing.
-      profile_steps: profile so many steps after the first.
-      progress: how progress is shown.
-
-    Returns:
-      See `driver.summary`; for a dry run {config, params, batch, data}.
+    """Train, or go on training, the run in `run_dir`; see `registry.train`.
 
     Raises:
       UserError: the config, the data, the folder or the source cannot be used.
@@ -153,10 +141,8 @@ def train(
     check_style(progress)
     config = resolve_config(config, run_dir, init_from)
     validate(config)
-    config, start = start_from(config, run_dir)
-    if not dry_run:
-        ignore = not_identity(config)
-        check_run(run_dir, to_dict(config), identity_ignore=ignore)
+    ignore = not_identity(config)
+    config, start = begin(config, run_dir, identity_ignore=ignore, dry_run=dry_run)
     run = build(config)
     if dry_run:
         return _describe(run)
@@ -167,7 +153,7 @@ def train(
             run_dir,
             start=start,
             evaluate=run.evaluate(),
-            identity_ignore=not_identity(config),
+            identity_ignore=ignore,
             progress=progress,
             profile_steps=profile_steps or 0,
         )
