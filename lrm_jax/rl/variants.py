@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from lrm_jax.rl.config import (
     AdvantageConfig,
+    Aggregation,
     CorrectionConfig,
     EntropyConfig,
     GroupFilterConfig,
@@ -26,12 +27,17 @@ from lrm_jax.rl.config import (
 )
 from lrm_jax.types import UserError
 
-OFF = CorrectionConfig(kind="none")
 ROLLOUT = RolloutConfig()
 REINFORCE = PolicyLossConfig(kind="reinforce", ratio_base="current")
 """No ratio, so no log-probs of an older policy."""
 SYMMETRIC = PolicyLossConfig(clip_eps_low=0.2, clip_eps_high=0.2)
 """PPO's clip: .2 on both sides."""
+
+
+def _published(rollout: RolloutConfig, aggregation: Aggregation) -> RlConfig:
+    """Return what holds unless a paper says otherwise."""
+    off = CorrectionConfig(kind="none")
+    return RlConfig(aggregation, rollout=rollout, truncated="keep", correction=off)
 
 
 def grpo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
@@ -40,14 +46,11 @@ def grpo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     beta .04 and G 64 as there; R1-Zero (arXiv 2501.12948) has beta .001, G 16 and a
     reference replaced every 400 steps (`r1_zero`).
     """
-    return RlConfig(
-        aggregation="seq_mean_token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=SYMMETRIC,
         kl=KlConfig(coef=0.04, estimator="k3"),
-        correction=OFF,
     )
 
 
@@ -67,13 +70,10 @@ def r1_zero(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
 def dr_grpo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     """Dr. GRPO (arXiv 2503.20783): no sigma, no 1/|o| but a constant, no KL."""
-    return RlConfig(
-        aggregation="constant",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "constant"),
         advantage=AdvantageConfig(kind="group_centred"),
         loss=SYMMETRIC,
-        correction=OFF,
     )
 
 
@@ -84,13 +84,10 @@ def dapo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     is per group: `aggregation="group_token_mean"`). The punishment's buffer is a
     fifth of the longest completion, as 4,096 of 20,480 there.
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=PolicyLossConfig(clip_eps_low=0.2, clip_eps_high=0.28),
-        correction=OFF,
         group_filter=GroupFilterConfig(kind="refill"),
         overlong=OverlongConfig(buffer_tokens=rollout.max_new_tokens // 5),
     )
@@ -98,13 +95,10 @@ def dapo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
 def gspo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     """GSPO (arXiv 2507.18071 eq. 5): the ratio of the sequence, clip 3e-4 / 4e-4."""
-    return RlConfig(
-        aggregation="seq_mean_token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=PolicyLossConfig(kind="gspo", clip_eps_low=3e-4, clip_eps_high=4e-4),
-        correction=OFF,
     )
 
 
@@ -114,25 +108,19 @@ def cispo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     No lower bound; the paper does not print its upper one. 5 is ScaleRL's (arXiv
     2510.13786), that is eps_high = 4. No KL.
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=PolicyLossConfig(kind="cispo", clip_eps_low=1.0, clip_eps_high=4.0),
-        correction=OFF,
     )
 
 
 def gmpo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     """GMPO (arXiv 2507.20673): geometric mean of ratios in exp(+-.4)."""
-    return RlConfig(
-        aggregation="seq_mean_token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=PolicyLossConfig(kind="gmpo", clip_eps_low=0.4, clip_eps_high=0.4),
-        correction=OFF,
     )
 
 
@@ -141,14 +129,11 @@ def rloo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
     The paper's KL is in the reward (k1); its weight is per task, here .05.
     """
-    return RlConfig(
-        aggregation="seq_mean_token_sum",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_sum"),
         advantage=AdvantageConfig(kind="leave_one_out"),
         loss=REINFORCE,
         kl=KlConfig(coef=0.05, estimator="k1", place="reward"),
-        correction=OFF,
     )
 
 
@@ -157,14 +142,11 @@ def reinforce_pp(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
     PPO's clip; a value-free PPO with gamma = 1. beta .01 (the paper varies it).
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="reinforce_pp", eps=1e-8),
         loss=SYMMETRIC,
         kl=KlConfig(coef=0.01, estimator="k1", place="reward"),
-        correction=OFF,
     )
 
 
@@ -183,13 +165,10 @@ def ppo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     gamma = lambda = 1, no KL, whitened advantages, value clip .2. One optimiser for
     policy and critic here (12 critic updates to one of the policy there).
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="gae", whiten="tokens"),
         loss=SYMMETRIC,
-        correction=OFF,
     )
 
 
@@ -214,13 +193,10 @@ def raft(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     With 0/1 rewards A = r is the selection; divided by all tokens sampled, not by
     those of the selected ones.
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="reward"),
         loss=REINFORCE,
-        correction=OFF,
     )
 
 
@@ -243,13 +219,10 @@ def em_pg(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     Its several passes over a rollout (two here) are off policy on purpose, which
     `allow_biased` shows.
     """
-    return RlConfig(
-        aggregation="seq_mean_token_sum",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_sum"),
         advantage=AdvantageConfig(kind="group_centred"),
         loss=REINFORCE,
-        correction=OFF,
         epochs=2,
         allow_biased=("off_policy_without_ratio",),
     )
@@ -260,25 +233,19 @@ def kimi(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
     tau is not published: .1. The optimiser state is not reset between iterations.
     """
-    return RlConfig(
-        aggregation="seq_mean_token_sum",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_sum"),
         advantage=AdvantageConfig(kind="group_centred"),
         loss=PolicyLossConfig(kind="kimi", tau=0.1),
-        correction=OFF,
     )
 
 
 def online_dpo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     """Online DPO (arXiv 2402.04792): best against worst of a group, by the verifier."""
-    return RlConfig(
-        aggregation="seq_mean_token_sum",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "seq_mean_token_sum"),
         advantage=AdvantageConfig(kind="reward"),
         loss=PolicyLossConfig(kind="online_dpo", dpo_beta=0.1),
-        correction=OFF,
     )
 
 
@@ -287,13 +254,10 @@ def lite_ppo(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
     sigma is of the centred rewards (there of the rewards).
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="batch_std"),
         loss=SYMMETRIC,
-        correction=OFF,
     )
 
 
@@ -302,13 +266,10 @@ def magistral(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
 
     sigma over the whole batch, not a minibatch; eps_high .28 of its .26 to .28.
     """
-    return RlConfig(
-        aggregation="group_token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "group_token_mean"),
         advantage=AdvantageConfig(kind="batch_std"),
         loss=PolicyLossConfig(clip_eps_low=0.2, clip_eps_high=0.28),
-        correction=OFF,
         group_filter=GroupFilterConfig(kind="drop"),
         empty_rows="skip",
     )
@@ -320,14 +281,11 @@ def skywork(rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     Target .2 nats, step 1e-4, at most 5e-3 (its 7B script); groups without signal
     are dropped; truncated completions stay in the loss.
     """
-    return RlConfig(
-        aggregation="token_mean",
-        truncated="keep",
-        rollout=rollout,
+    return replace(
+        _published(rollout, "token_mean"),
         advantage=AdvantageConfig(kind="group_std"),
         loss=SYMMETRIC,
         entropy=EntropyConfig(kind="adaptive", target=0.2, step=1e-4, coef_max=5e-3),
-        correction=OFF,
         group_filter=GroupFilterConfig(kind="drop"),
     )
 

@@ -7,6 +7,7 @@ to is a hash of its canonical form and of nothing else, so no seed, noise level 
 order can bring a test problem, or one equal to it, into training.
 """
 
+import abc
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from lrm_jax.data.tasks.draws import Draws, hash_words
@@ -80,7 +81,7 @@ class Solved(NamedTuple):
     columns: dict[str, Any] = {}
 
 
-class MadeTask(Generic[P]):
+class MadeTask(abc.ABC, Generic[P]):
     """A task that makes its problems: the base of the frozen dataclasses beside it.
 
     Subclasses give `name`, `symbols`, `draw`, `canonical`, `write` and `verify`.
@@ -90,21 +91,21 @@ class MadeTask(Generic[P]):
     symbols: ClassVar[tuple[str, ...]]  # without the tags
     noise: float  # chance that a written step of the worked solution is wrong
 
+    @abc.abstractmethod
     def draw(self, draws: Draws) -> P:
         """Draw a problem."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def canonical(self, problem: P) -> str:
         """Return one text for all problems that count as the same."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def write(self, problem: P, slips: "Slips") -> Solved:
         """Write the problem and its solution; `slips` says which steps are wrong."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def verify(self, completion: str, example: Example) -> Verdict:
         """Judge one completion."""
-        raise NotImplementedError
 
     def split_of(self, problem: P) -> Split:
         """Return the split a problem belongs to."""
