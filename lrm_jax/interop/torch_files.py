@@ -8,6 +8,7 @@ is refused. Torch is an extra, imported only here and only when asked for.
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -23,6 +24,21 @@ from lrm_jax.types import UserError
 _NESTED_KEYS = ("model", "state_dict")
 """Where trainers that save more than weights put the weights."""
 
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch raises of a file that was cut, hit or never was one of its own."""
+
 
 def read_torch(path: Path) -> StateDict:
     """Read the state dict of a torch file.
@@ -37,7 +53,7 @@ def read_torch(path: Path) -> StateDict:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "pickle protocol 4 in the checkpoint"
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises seven unrelated kinds here
+    except _UNREADABLE as error:
         raise UserError(_describe_failure(path, error)) from error
     return _to_numpy(torch, path, loaded)
 
@@ -82,8 +98,6 @@ def _check_zip(path: Path) -> None:
 
 def _describe_failure(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
-    # (What torch's unpickler finds in a file that was cut or hit differs: KeyError,
-    # IndexError, RuntimeError, EOFError.)
     if isinstance(error, pickle.UnpicklingError):
         code = re.search(
             r"(?:Unsupported global: GLOBAL|unsupported GLOBAL|Unsupported class) "
