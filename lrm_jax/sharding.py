@@ -135,6 +135,32 @@ def check_batch(
         )
 
 
+def check_batches(
+    cfg: MeshConfig,
+    n_devices: int | None,
+    *,
+    train: int,
+    grad_accum: int,
+    evaluate: int,
+) -> None:
+    """Refuse a run whose batches do not divide over its devices.
+
+    Args:
+      cfg: the mesh.
+      n_devices: devices there are; asks JAX if None.
+      train: `train.batch_size`.
+      grad_accum: `train.grad_accum`.
+      evaluate: `eval.batch_size`.
+    """
+    n_devices = jax.device_count() if n_devices is None else n_devices
+    sizes: dict[str, int] = dict(
+        zip(MESH_AXES, mesh_shape(cfg, n_devices), strict=True)
+    )
+    check_batch(train, sizes)
+    check_batch(evaluate, sizes, "eval.batch_size")
+    check_batch(train // grad_accum, sizes, "train.batch_size / train.grad_accum")
+
+
 def partition_spec(
     names: Sequence[str | None],
     mesh: Mesh | jax.sharding.AbstractMesh,

@@ -25,6 +25,8 @@ ADDITION = TaskConfig(name="addition", min_digits=2, max_digits=2)
 ADDITION_POLICY = PolicyConfig(
     vocab_size=19, d_model=64, n_layers=2, n_heads=4, d_ff=160, max_seq_len=32
 )
+ADAMW = OptimConfig(kind="adamw", lr=5e-4, lr_warmup_steps=10, clip_norm=1.0)
+EVAL = PolicyEvalConfig(every_steps=50, size=1000, batch_size=250, max_new_tokens=24)
 
 
 def sft_addition_cold() -> SftRunConfig:
@@ -39,13 +41,7 @@ def sft_addition_cold() -> SftRunConfig:
         task=replace(ADDITION, noise=0.4),
         data=TextDataConfig(test_size=1000),
         model=ADDITION_POLICY,
-        optim=OptimConfig(
-            kind="adamw",
-            lr=2e-3,
-            lr_warmup_steps=10,
-            weight_decay=0.01,
-            clip_norm=1.0,
-        ),
+        optim=replace(ADAMW, lr=2e-3, weight_decay=0.01),
         train=TrainConfig(
             total_steps=600,
             batch_size=128,
@@ -56,9 +52,7 @@ def sft_addition_cold() -> SftRunConfig:
             stop_metric=GREEDY,
             ema_decay=0.9,
         ),
-        eval=PolicyEvalConfig(
-            every_steps=4, size=250, batch_size=250, max_new_tokens=24
-        ),
+        eval=replace(EVAL, every_steps=4, size=250),
         checkpoint=CheckpointConfig(every_steps=0, every_s=0.0, best_metric=GREEDY),
         sft=SftConfig(seq_len=32, pack=False),
     )
@@ -89,14 +83,7 @@ def grpo_addition() -> GrpoRunConfig:
         task=ADDITION,
         data=TextDataConfig(test_size=1000),
         model=ADDITION_POLICY,
-        optim=OptimConfig(
-            kind="adamw",
-            lr=5e-4,
-            lr_warmup_steps=10,
-            weight_decay=0.0,
-            beta2=0.95,
-            clip_norm=1.0,
-        ),
+        optim=replace(ADAMW, weight_decay=0.0, beta2=0.95),
         train=TrainConfig(
             total_steps=1000,
             log_every=10,
@@ -105,9 +92,7 @@ def grpo_addition() -> GrpoRunConfig:
             stop_metric=GREEDY,
             ema_decay=0.97,
         ),
-        eval=PolicyEvalConfig(
-            every_steps=50, size=1000, batch_size=250, max_new_tokens=24
-        ),
+        eval=EVAL,
         checkpoint=CheckpointConfig(every_steps=250, best_metric=GREEDY),
         rl=objective,
         grpo=GrpoConfig(prompt_len=6, eval_samples=0),

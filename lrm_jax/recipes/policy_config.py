@@ -22,7 +22,7 @@ from lrm_jax.data.tokenizer import Tokenizer, TokenizerConfig
 from lrm_jax.models.lora import LoraConfig
 from lrm_jax.models.policy_config import PolicyConfig, check_policy
 from lrm_jax.recipes.run_config import content_hash
-from lrm_jax.sharding import MESH_AXES, MeshConfig, check_batch, mesh_shape
+from lrm_jax.sharding import MeshConfig, check_batches
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.optim import OptimConfig
 from lrm_jax.training.train_config import TrainConfig
@@ -221,14 +221,13 @@ def validate_policy(config: PolicyRunBase, n_devices: int | None = None) -> None
     if config.lora is not None and not config.lora.alpha > 0:
         raise UserError(f"lora.alpha={config.lora.alpha}: expected more than 0")
     _check_metrics(config)
-    n_devices = jax.device_count() if n_devices is None else n_devices
-    sizes: dict[str, int] = dict(
-        zip(MESH_AXES, mesh_shape(config.mesh, n_devices), strict=True)
+    check_batches(
+        config.mesh,
+        n_devices,
+        train=config.train.batch_size,
+        grad_accum=config.train.grad_accum,
+        evaluate=config.eval.batch_size,
     )
-    check_batch(config.train.batch_size, sizes)
-    check_batch(config.eval.batch_size, sizes, "eval.batch_size")
-    micro = config.train.batch_size // config.train.grad_accum
-    check_batch(micro, sizes, "train.batch_size / train.grad_accum")
 
 
 def _check_metrics(config: PolicyRunBase) -> None:

@@ -22,7 +22,7 @@ from lrm_jax.losses import LossConfig
 from lrm_jax.models.latent import LatentConfig
 from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.reasoning.halting import RULES, HaltingConfig
-from lrm_jax.sharding import MESH_AXES, MeshConfig, check_batch, mesh_shape
+from lrm_jax.sharding import MeshConfig, check_batches
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.loop import TrainConfig
 from lrm_jax.training.optim import OptimConfig
@@ -152,14 +152,13 @@ def validate(config: RunConfig, n_devices: int | None = None) -> None:
     _check_data(config)
     _check_halting(config)
     _check_user_code(config)
-    n_devices = jax.device_count() if n_devices is None else n_devices
-    sizes: dict[str, int] = dict(
-        zip(MESH_AXES, mesh_shape(config.mesh, n_devices), strict=True)
+    check_batches(
+        config.mesh,
+        n_devices,
+        train=config.train.batch_size,
+        grad_accum=config.train.grad_accum,
+        evaluate=config.eval.batch_size,
     )
-    check_batch(config.train.batch_size, sizes)
-    check_batch(config.eval.batch_size, sizes, "eval.batch_size")
-    micro = config.train.batch_size // config.train.grad_accum
-    check_batch(micro, sizes, "train.batch_size / train.grad_accum")
 
 
 def _check_model(model: LatentConfig) -> None:
