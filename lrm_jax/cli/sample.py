@@ -37,6 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tokens of thought: 0 none, N, N+halt, -1 free, low, medium, high",
     )
     parser.add_argument(
+        "--min-thinking", type=int, default=0, metavar="N",
+        help="least tokens of thought; an earlier end is replaced by --wait",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wait", metavar="TEXT",
+        help="in place of an end that comes too early (default: Wait; ends are not "
+        "drawn where it is empty or the vocabulary cannot write it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lanes", type=int, default=0, metavar="N",
+        help="completions at work at a time, the next taking the place of one that "
+        "has ended; 0: all of them",
+    )  # fmt: skip
+    parser.add_argument(
         "--stop", nargs="+", action="extend", default=[], metavar="TEXT",
         help="texts that end a completion",
     )  # fmt: skip
@@ -50,11 +64,15 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.recipes.registry import load
     from lrm_jax.recipes.token_run import TokenRun
+    from lrm_jax.recipes.token_thinking import WAIT
     from lrm_jax.types import UserError
 
-    for name, value in (("--n", args.n), ("--max-new", args.max_new)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} {value}: expected 1 or more")
+    for name, value, least in (
+        *(("--n", args.n, 1), ("--max-new", args.max_new, 1)),
+        *(("--lanes", args.lanes, 0), ("--min-thinking", args.min_thinking, 0)),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name} {value}: expected {least} or more")
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: expected between 0 and {2**63 - 1}")
     trained = load(args.run)
@@ -69,6 +87,9 @@ def run(args: argparse.Namespace) -> Outcome:
         top_p=args.top_p,
         min_p=args.min_p,
         budget=args.budget,
+        min_thinking=args.min_thinking,
+        wait=WAIT if args.wait is None else args.wait,
+        lanes=args.lanes,
         stop=args.stop,
         raw=args.raw,
         seed=args.seed,

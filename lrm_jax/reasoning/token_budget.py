@@ -225,6 +225,7 @@ def token_budgets(
     *,
     cap: int,
     opened: bool | Sequence[bool] = False,
+    closed: bool | Sequence[bool] = False,
     minimum: int | Sequence[int] = 0,
 ) -> TokenBudget:
     """Compile one budget a row.
@@ -235,13 +236,17 @@ def token_budgets(
       token_bytes: what each id writes.
       cap: the most tokens any thought may have.
       opened: rows whose prompt ends inside a thought (the template opens it).
+      closed: rows whose prompt ends with a whole thought (an empty one, where a
+        template switches thinking off): nothing is left to bound.
       minimum: least tokens of a thought, of rows whose budget is not exact.
     """
     rows = len(budgets)
-    opened = _rows(opened, rows)
     least = [int(n) for n in _rows(minimum, rows)]
     _check_tags(tags, len(token_bytes))
-    found = [_row(*x, cap) for x in zip(budgets, opened, least, strict=True)]
+    each = zip(budgets, _rows(opened, rows), least, strict=True)
+    found = [_row(*one, cap) for one in each]
+    for i, over in enumerate(_rows(closed, rows)):
+        found[i] = (0, found[i][1], NO_SCRIPT, ANSWER) if over else found[i]
     low, high, script, phase = np.asarray(found, np.int32).reshape(rows, 4).T
     scripts = _scripts(tags)
     lengths = [len(s) for s in scripts]

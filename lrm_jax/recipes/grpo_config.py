@@ -12,6 +12,7 @@ from lrm_jax.data.verify.reward_config import RewardConfig
 from lrm_jax.recipes.alarms import AlarmConfig
 from lrm_jax.recipes.policy_build import resolve_config
 from lrm_jax.recipes.policy_config import PolicyRunBase, validate_policy
+from lrm_jax.recipes.token_thinking import WAIT, Thinking
 from lrm_jax.rl.config import RlConfig
 from lrm_jax.sharding import MESH_AXES, check_batch, mesh_shape
 from lrm_jax.training.train_config import TrainConfig
@@ -28,6 +29,11 @@ class GrpoConfig:
         `model.max_seq_len` leaves.
       stop: texts that end a completion, besides the end tokens.
       budget: of thinking in rollouts, in tokens (`ThinkingBudget`); empty for none.
+      min_thinking: least tokens of a thought.
+      wait: what takes the place of an end that comes before (see `Thinking`); it is
+        forced, and no loss is on it.
+      lanes: completions at work at a time: a lane that has ended takes the next one
+        of the rollout, for lengths with a long tail; 0 for all of them at once.
       chunk: columns of the vocabulary scored at a time.
       balance_coef: weight of the experts' load-balance loss, where there are experts.
       eval_samples: completions sampled of each held-out prompt, for pass@1 and
@@ -42,6 +48,9 @@ class GrpoConfig:
     prompt_len: int = 0
     stop: tuple[str, ...] = ()
     budget: str = ""
+    min_thinking: int = 0
+    wait: str = WAIT
+    lanes: int = 0
     chunk: int = 4096
     balance_coef: float = 0.001
     eval_samples: int = 4
@@ -54,7 +63,7 @@ class GrpoConfig:
         """Refuse values that no run can mean."""
         least = {"chunk": 1}
         for name in (
-            *("prompt_len", "chunk", "balance_coef"),
+            *("prompt_len", "chunk", "balance_coef", "min_thinking", "lanes"),
             *("eval_samples", "samples_every", "samples", "rollout_devices"),
         ):
             if not getattr(self, name) >= least.get(name, 0):
@@ -62,6 +71,13 @@ class GrpoConfig:
                     f"grpo.{name}={getattr(self, name)}: expected "
                     f"{least.get(name, 0)} or more"
                 )
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """How long completions may think; None leaves thoughts alone."""
+        if not (self.budget or self.min_thinking):
+            return None
+        return Thinking(self.budget or "-1", self.min_thinking, self.wait)
 
 
 @dataclass(frozen=True)
@@ -154,6 +170,7 @@ def validate(config: GrpoRunConfig, n_devices: int | None = None) -> None:
             f"{max(room, 0)} of model.max_seq_len={config.model.max_seq_len} tokens "
             f"for a prompt (grpo.prompt_len={config.grpo.prompt_len})"
         )
+    _check_thinking(config)
     if rl.group_filter.kind == "refill" and not config.grpo.prompt_len:
         raise UserError(
             "grpo.prompt_len=0: with rl.group_filter.kind=refill groups of several "
@@ -190,6 +207,20 @@ def trainer_devices(config: GrpoRunConfig, n_devices: int | None = None) -> int:
             f"divide rl.rollout.n_prompts={rollout.n_prompts}"
         )
     return n_devices - count
+
+
+def _check_thinking(config: GrpoRunConfig) -> None:
+    """Rollouts and evaluation must have room for the thoughts that are asked for."""
+    if config.grpo.thinking is None:
+        return
+    for key, room in (
+        ("rl.rollout.max_new_tokens", config.rl.rollout.max_new_tokens),
+        ("eval.max_new_tokens", config.eval.max_new_tokens),
+    ):
+        try:
+            config.grpo.thinking.bound(room)
+        except UserError as error:
+            raise UserError(f"grpo: {error} ({key}={room})") from error
 
 
 def _check_pairs(config: GrpoRunConfig, n_devices: int) -> None:

@@ -21,6 +21,7 @@ from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.recipes.policy_eval import batches_of
 from lrm_jax.recipes.token_sampler import GREEDY as MOST_LIKELY
 from lrm_jax.recipes.token_sampler import Sampler, Sampling
+from lrm_jax.recipes.token_thinking import Thinking
 from lrm_jax.types import Params, UserError
 
 EVALUATION = 4
@@ -122,9 +123,12 @@ class PolicyEvaluation:
             rollout.temperature, rollout.top_k, rollout.top_p, rollout.min_p
         )
         lanes = max(count, 1)
+        thinking = config.grpo.thinking
+        if thinking is None and sampler.tags is not None:
+            thinking = Thinking()  # which bounds nothing, and counts
         texts: list[str] = []
         tokens: list[Any] = []
-        thinking: list[Any] = []
+        thoughts: list[Any] = []
         for first, part in enumerate(batches_of(self._prompts, size)):
             rows = np.arange(size * lanes, dtype=np.int32)
             found = sampler(
@@ -134,19 +138,20 @@ class PolicyEvaluation:
                 max_new=config.eval.max_new_tokens,
                 group_size=lanes,
                 sampling=drawn if count else MOST_LIKELY,
-                budget=config.grpo.budget or (None if sampler.tags is None else "-1"),
+                thinking=thinking,
+                lanes=config.eval.lanes,
                 rows=size,
                 width=self._width,
                 sequence_ids=first * size * lanes + rows,
             )
             texts += sampler.texts(found)
             tokens += list(found.length)
-            thinking += list(found.thinking_tokens)
+            thoughts += list(found.thinking_tokens)
         rows = [example for example in self.examples for _ in range(lanes)]
         verdicts = self._source.judge(texts, rows)
         return Judged(
             texts=[list(part) for part in batches_of(texts, lanes)],
             verdicts=[list(part) for part in batches_of(verdicts, lanes)],
             tokens=np.array(tokens).reshape(-1, lanes),
-            thinking=np.array(thinking).reshape(-1, lanes),
+            thinking=np.array(thoughts).reshape(-1, lanes),
         )

@@ -201,7 +201,8 @@ class RolloutMaker:
             sampling=Sampling(
                 rollout.temperature, rollout.top_k, rollout.top_p, rollout.min_p
             ),
-            budget=config.grpo.budget or None,
+            thinking=config.grpo.thinking,
+            lanes=config.grpo.lanes,
             width=width,
             sequence_ids=sequences.astype(np.int32),
         )
@@ -217,6 +218,10 @@ class RolloutMaker:
         rows = [example for example in examples for _ in range(lanes)]
         opened = [open_thought(self._source.encode.text(e.prompt)) for e in examples]
         names = {name for example in examples for name in example.columns}
+        thinking, budgets = self._config.grpo.thinking, None
+        if thinking is not None:
+            most = thinking.bound(self._config.rl.rollout.max_new_tokens)
+            budgets = np.full(len(rows), most)
         columns = {name: [e.columns.get(name) for e in rows] for name in sorted(names)}
         return self._rewarder.score(
             [example.prompt for example in rows],
@@ -226,6 +231,7 @@ class RolloutMaker:
             np.asarray(found.length),
             np.asarray(found.thinking_tokens),
             np.asarray(found.stop == STOP_LENGTH),
+            budgets=budgets,
             prefixes=[prefix for prefix in opened for _ in range(lanes)],
             group_size=lanes,
             step=step,

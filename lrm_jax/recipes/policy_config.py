@@ -45,6 +45,8 @@ class PolicyEvalConfig:
       size: held-out examples to use; 0 for all.
       batch_size: examples at a time.
       max_new_tokens: of a completion.
+      lanes: completions at work at a time: a lane that has ended takes the next one
+        of the batch, for lengths with a long tail; 0 for all of them at once.
       greedy: decode, and judge what comes; off for the loss alone.
     """
 
@@ -52,12 +54,13 @@ class PolicyEvalConfig:
     size: int = 256
     batch_size: int = 64
     max_new_tokens: int = 64
+    lanes: int = 0
     greedy: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values that no run can mean."""
         for name, least in (
-            *(("every_steps", 0), ("size", 0)),
+            *(("every_steps", 0), ("size", 0), ("lanes", 0)),
             *(("batch_size", 1), ("max_new_tokens", 1)),
         ):
             if getattr(self, name) < least:

@@ -128,6 +128,7 @@ class GreedyAccuracy:
                 part,
                 jax.random.key(0),
                 max_new=self._cfg.max_new_tokens,
+                lanes=self._cfg.lanes,
                 rows=self._cfg.batch_size,
                 width=self._width,
             )

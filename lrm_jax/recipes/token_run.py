@@ -18,7 +18,6 @@ from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.evaluation.metrics import wilson_interval
 from lrm_jax.models.policy import token_policy
-from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.recipes.policy_build import (
     load_policy,
     make_text,
@@ -28,7 +27,8 @@ from lrm_jax.recipes.policy_build import (
 )
 from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
 from lrm_jax.recipes.policy_eval import batches_of
-from lrm_jax.recipes.token_sampler import STOPS, Budget, Sampler, Sampling
+from lrm_jax.recipes.token_sampler import STOPS, Sampler, Sampling
+from lrm_jax.recipes.token_thinking import WAIT, Budget, Thinking
 from lrm_jax.training import files
 from lrm_jax.training.loading import parse_source
 from lrm_jax.types import Params, UserError
@@ -107,6 +107,9 @@ class TokenRun:
         top_p: float = 1.0,
         min_p: float = 0.0,
         budget: Budget | None = None,
+        min_thinking: int = 0,
+        wait: str = WAIT,
+        lanes: int = 0,
         stop: Sequence[str] = (),
         raw: bool = False,
         seed: int = 0,
@@ -122,6 +125,9 @@ class TokenRun:
           top_p: draw from the most likely tokens of this mass.
           min_p: draw from tokens at least so likely, relative to the likeliest.
           budget: of thinking, in tokens; None leaves it alone.
+          min_thinking: least tokens of a thought.
+          wait: what takes the place of an earlier end, see `Thinking`.
+          lanes: completions at work at a time; 0 for all.
           stop: texts that end a completion.
           raw: leave the chat template out.
           seed: of the draws.
@@ -130,8 +136,10 @@ class TokenRun:
             raise UserError(f"n={n}: expected 1 or more")
         encode = self.encoder if not raw else PromptEncoder(self.tokenizer, raw=True)
         sampler = self.sampler if not stop else self._sampler(stop)
-        if budget is None and sampler.tags is not None:
-            budget = "-1"  # which bounds nothing, and counts
+        thinking = None
+        if budget is not None or min_thinking or sampler.tags is not None:
+            # -1 bounds nothing, and counts.
+            thinking = Thinking("-1" if budget is None else budget, min_thinking, wait)
         found = sampler(
             self.weights,
             [encode(prompt)],
@@ -139,17 +147,18 @@ class TokenRun:
             max_new=max_new or self.config.eval.max_new_tokens,
             group_size=n,
             sampling=Sampling(temperature, top_k, top_p, min_p),
-            budget=budget,
+            thinking=thinking,
+            lanes=lanes,
         )
         return [
             Completion(
                 text=text,
                 ids=np.asarray(ids)[np.asarray(mask)].tolist(),
                 logprob=float(np.sum(logps)),
-                thinking_tokens=int(thinking),
+                thinking_tokens=int(thought),
                 stop=STOPS[int(why)],
             )
-            for text, ids, mask, logps, thinking, why in zip(
+            for text, ids, mask, logps, thought, why in zip(
                 sampler.texts(found),
                 found.ids,
                 found.mask,
@@ -167,6 +176,8 @@ class TokenRun:
         budgets: Sequence[Budget] | None = None,
         cap: int | None = None,
         max_new: int | None = None,
+        min_thinking: int = 0,
+        lanes: int | None = None,
         size: int = 0,
     ) -> dict[str, Any]:
         """Measure greedy accuracy at several thinking budgets.
@@ -178,6 +189,8 @@ class TokenRun:
           budgets: see `ThinkingBudget`, in tokens; None for none.
           cap: the most tokens a budget may mean; `max_new` by default.
           max_new: the most tokens of a completion.
+          min_thinking: least tokens of a thought.
+          lanes: completions at work at a time; `eval.lanes` by default.
           size: examples to use; 0 for all.
 
         Returns:
@@ -189,16 +202,17 @@ class TokenRun:
         if not examples:
             raise UserError("nothing to evaluate on: data.test_size is 0")
         max_new = max_new or self.config.eval.max_new_tokens
-        wanted: Sequence[Budget | None] = budgets or [
-            None if self.sampler.tags is None else "-1"
-        ]
+        lanes = self.config.eval.lanes if lanes is None else lanes
+        wanted: list[Thinking | None] = [None]
+        if budgets or min_thinking or self.sampler.tags is not None:
+            how: Any = {"minimum": min_thinking, "cap": cap}
+            wanted = [Thinking(budget, **how) for budget in budgets or ["-1"]]
         for one in wanted:
             if one is not None:
-                ThinkingBudget.parse(one, unit="tokens", cap=cap or max_new)
+                one.bound(max_new)
         try:
             results = [
-                self._measure(source, examples, budget, max_new, cap)
-                for budget in wanted
+                self._measure(source, examples, one, max_new, lanes) for one in wanted
             ]
         finally:
             source.close()
@@ -257,38 +271,38 @@ class TokenRun:
         self,
         source: TextSource,
         examples: list[Example],
-        budget: Budget | None,
+        thinking: Thinking | None,
         max_new: int,
-        cap: int | None,
+        lanes: int,
     ) -> dict[str, Any]:
         prompts = [source.encode(example.prompt) for example in examples]
         width = max(map(len, prompts))
         size = self.config.eval.batch_size
         texts: list[str] = []
-        thinking, tokens, cut = 0, 0, 0
+        thoughts, tokens, cut = 0, 0, 0
         for part in batches_of(prompts, size):
             found = self.sampler(
                 self.weights,
                 part,
                 jax.random.key(0),
                 max_new=max_new,
-                budget=budget,
-                cap=cap,
+                thinking=thinking,
+                lanes=lanes,
                 rows=size,
                 width=width,
             )
             texts += self.sampler.texts(found)
-            thinking += int(np.sum(found.thinking_tokens))
+            thoughts += int(np.sum(found.thinking_tokens))
             tokens += int(np.sum(found.length))
             cut += int(np.sum(np.asarray(found.stop) == STOPS.index("length")))
         verdicts = source.judge(texts, examples)
         n, right = len(examples), sum(v.strict >= 1 for v in verdicts)
         return {
-            "budget": "none" if budget is None else str(budget),
+            "budget": "none" if thinking is None else str(thinking.budget),
             "exact_accuracy": right / n,
             "ci95": list(wilson_interval(right, n)),
             "lenient_accuracy": sum(v.lenient for v in verdicts) / n,
-            "mean_steps": thinking / n,
+            "mean_steps": thoughts / n,
             "mean_tokens": tokens / n,
             "truncated": cut / n,
         }

@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from lrm_jax import sharding
 from lrm_jax.data.tokenizer import Tokenizer
-from lrm_jax.data.verify.tags import THINK_CLOSE, THINK_OPEN
 from lrm_jax.models.policy import Policy
-from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.reasoning.decoding import Completions, generate_jit
 from lrm_jax.reasoning.prompts import pad_prompts, prompt_buckets
+from lrm_jax.reasoning.refill import generate_refilled_jit
 from lrm_jax.reasoning.sampling import sampling_params
 from lrm_jax.reasoning.stops import cut_at_stop, stop_table
-from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets
-from lrm_jax.types import Key, Params, UserError
+from lrm_jax.reasoning.token_budget import TokenBudget
+from lrm_jax.recipes.token_thinking import Thinking, compile_thinking, thinking_tags
+from lrm_jax.types import Array, Key, Params, UserError
 
 STOPS = ("length", "stop_id", "stop_string")
 """Why a completion ended, by `Completions.stop`."""
-
-Budget = str | int | ThinkingBudget
 
 
 class Sampling(NamedTuple):
@@ -45,10 +44,13 @@ class Decoding(NamedTuple):
     Attributes:
       completions: arrays on the devices, rows of the compiled shape.
       rows: how many of the first rows are real.
+      steps: `[]` int32, calls of the model with one token a lane, where lanes were
+        refilled; otherwise one less than the tokens of the longest completion.
     """
 
     completions: Completions
     rows: int
+    steps: Array | None = None
 
 
 class Sampler:
@@ -99,8 +101,8 @@ class Sampler:
         max_new: int,
         group_size: int = 1,
         sampling: Sampling = GREEDY,
-        budget: Budget | None = None,
-        cap: int | None = None,
+        thinking: Thinking | None = None,
+        lanes: int = 0,
         rows: int | None = None,
         width: int | None = None,
         sequence_ids: np.ndarray | None = None,
@@ -114,8 +116,8 @@ class Sampler:
           max_new: the most tokens of a completion.
           group_size: completions of each prompt.
           sampling: how tokens are drawn.
-          budget: of thinking; None leaves thoughts alone and uncounted.
-          cap: the most tokens that a budget may mean; `max_new` by default.
+          thinking: how long; None leaves thoughts alone and uncounted.
+          lanes: completions at work at a time, see `generate_refilled`; 0 for all.
           rows: prompts that the program is compiled for; those missing stay empty.
           width: tokens of the longest prompt to come, for one program; by default
             that of these.
@@ -126,29 +128,28 @@ class Sampler:
             here.
         """
         count = rows or len(prompts)
-        ids, mask = self._pad(prompts, count, max_new=max_new, width=width)
-        lanes, real = count * group_size, len(prompts) * group_size
-        limits = np.where(np.arange(lanes) < real, max_new, 0)
+        prompts, real = self._filled(prompts, count), len(prompts) * group_size
+        ids, mask = self._pad(prompts, max_new=max_new, width=width)
+        total = count * group_size
+        limits = np.where(np.arange(total) < real, max_new, 0).tolist()
+        options = {
+            "group_size": group_size,
+            "max_new_tokens": max_new,
+            "sampling": sampling_params(total, max_new=limits, **sampling._asdict()),
+            "key": key,
+            "sequence_ids": sequence_ids,
+            "stops": self._stops,
+            "budget": self._budget(thinking, prompts, max_new, group_size),
+            "pad_id": self.tokenizer.pad_id,
+        }
         arrays = {"ids": ids, "mask": mask}
         placed = sharding.put(arrays, {n: self._where(x) for n, x in arrays.items()})
+        inputs = (self.policy, weights, placed["ids"], placed["mask"])
         with sharding.use_mesh(self._mesh):
-            found = generate_jit(
-                self.policy,
-                weights,
-                placed["ids"],
-                placed["mask"],
-                group_size=group_size,
-                max_new_tokens=max_new,
-                sampling=sampling_params(
-                    lanes, max_new=limits.tolist(), **sampling._asdict()
-                ),
-                key=key,
-                sequence_ids=sequence_ids,
-                stops=self._stops,
-                budget=self._budget(budget, cap or max_new, prompts, count, group_size),
-                pad_id=self.tokenizer.pad_id,
-            )
-        return Decoding(found, real)
+            if not 0 < lanes < total:
+                return Decoding(generate_jit(*inputs, **options), real)
+            found = generate_refilled_jit(*inputs, lanes=lanes, **options)
+        return Decoding(found.completions, real, found.steps)
 
     def collect(self, decoding: Decoding) -> Completions:
         """Wait for what was started; NumPy arrays of the real rows."""
@@ -165,15 +166,17 @@ class Sampler:
             texts.append(text)
         return texts
 
+    def _filled(
+        self, prompts: Sequence[Sequence[int]], count: int
+    ) -> list[Sequence[int]]:
+        """Return `count` prompts, end tokens in place of those that are missing."""
+        eos = self.tokenizer.eos_ids[0]
+        return [*prompts, *[[eos]] * (count - len(prompts))]
+
     def _pad(
-        self,
-        prompts: Sequence[Sequence[int]],
-        count: int,
-        *,
-        max_new: int,
-        width: int | None,
+        self, prompts: Sequence[Sequence[int]], *, max_new: int, width: int | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and mask `[count, P]`, end tokens in the rows that are missing."""
+        """Return ids and mask `[Q, P]`."""
         room = self.policy.cfg.max_seq_len - max_new
         if room < 1:
             raise UserError(
@@ -183,9 +186,8 @@ class Sampler:
         buckets = prompt_buckets(room)
         if width is not None:
             buckets = tuple(b for b in buckets if b >= width)[:1] or buckets[-1:]
-        eos = self.tokenizer.eos_ids[0]
         return pad_prompts(
-            [*prompts, *[[eos]] * (count - len(prompts))],
+            prompts,
             buckets,
             vocab_size=self.policy.vocab_size,
             pad_id=self.tokenizer.pad_id,
@@ -193,48 +195,21 @@ class Sampler:
 
     def _budget(
         self,
-        budget: Budget | None,
-        cap: int,
+        thinking: Thinking | None,
         prompts: Sequence[Sequence[int]],
-        count: int,
+        max_new: int,
         group_size: int,
-    ) -> Any:
-        if budget is None:
+    ) -> TokenBudget | None:
+        """Return the budgets `[B]`."""
+        if thinking is None:
             return None
-        if self.tags is None:
-            raise UserError(
-                f"budget {budget!s}: the vocabulary has no {THINK_OPEN} and "
-                f"{THINK_CLOSE}, so there is no thought to bound"
-            )
-        opened = [self.is_open(prompt) for prompt in prompts]
-        opened += [False] * (count - len(prompts))
-        rows = [is_open for is_open in opened for _ in range(group_size)]
-        return token_budgets(
-            [budget] * len(rows), self.tags, self._bytes, cap=cap, opened=rows
+        found = compile_thinking(
+            thinking, self.tokenizer, self._bytes, prompts, max_new=max_new
         )
-
-    def is_open(self, prompt: Sequence[int]) -> bool:
-        """Return whether a prompt ends inside a thought (some templates open it)."""
-        text = self.tokenizer.decode(prompt)
-        return text.rfind(THINK_OPEN) > text.rfind(THINK_CLOSE)
+        return found.take(jnp.repeat(jnp.arange(len(prompts)), group_size))
 
     def _where(self, array: np.ndarray) -> NamedSharding:
         """Split prompts over the devices where they divide."""
         names = ("batch", None)
         spec = sharding.partition_spec(names, self._mesh, array.shape)
         return NamedSharding(self._mesh, spec)
-
-
-def thinking_tags(tokenizer: Tokenizer) -> ThinkingTags | None:
-    """Return the tags of a thought as ids; None where the vocabulary lacks them.
-
-    Qwen3 and its like write two newlines into an empty thought and after its end.
-    """
-    try:
-        opened, closed = tokenizer.encode(THINK_OPEN), tokenizer.encode(THINK_CLOSE)
-    except UserError:
-        return None
-    around: tuple[int, ...] = ()
-    if hasattr(tokenizer, "folder"):
-        around = tuple(tokenizer.encode("\n\n"))
-    return ThinkingTags(tuple(opened), tuple(closed), empty=around, after=around)
