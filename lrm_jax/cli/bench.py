@@ -7,7 +7,7 @@ import argparse
 from lrm_jax.cli.common import Outcome, table
 
 NAME = "bench"
-SUMMARY = "steps/s, items/s, FLOPs, memory of a preset's training step"
+SUMMARY = "steps/s, FLOPs, memory of a training step; of GRPO the time of its parts"
 EXAMPLE = "lrm bench trm_att_sudoku train.batch_size=64 --steps 20"
 TAKES_OVERRIDES = True
 

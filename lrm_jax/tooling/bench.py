@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lrm_jax import sharding
 from lrm_jax.data.pipeline import GENERATE, PuzzleDataConfig
 from lrm_jax.recipes.registry import recipe_of
+from lrm_jax.tooling.bench_rl import bench_rl
 from lrm_jax.tooling.flops import jaxpr_flops
 from lrm_jax.types import UserError
 
@@ -44,10 +45,13 @@ def bench(config: Any, *, steps: int = 10) -> dict[str, Any]:
       full), flops_per_s, mfu (against bfloat16 peak; None where the peak is not
       known), matmul_flops_per_s (one device's own rate in the model's dtype,
       measured just before), compile_s, peak_bytes of one device, device, devices,
-      dtype, batch_size, steps_timed.
+      dtype, batch_size, steps_timed; of fine-tuning also tokens_per_s (positions of
+      its rows). Reinforcement learning is timed by its parts: see `bench_rl`.
     """
     if steps < 1:
         raise UserError(f"--steps {steps}: expected 1 or more")
+    if config.recipe == "grpo":
+        return bench_rl(config, steps=steps)
     recipe = recipe_of(config)
     if recipe.build is None:
         raise UserError(f"recipe {config.recipe!r}: there is no training step to time")
@@ -68,9 +72,14 @@ def bench(config: Any, *, steps: int = 10) -> dict[str, Any]:
     device = jax.devices()[0].device_kind
     peak = PEAK_FLOPS.get(device)
     flops_per_s = flops_per_step * steps_per_s
+    rows_per_s = steps_per_s * config.train.batch_size
+    tokens = {}
+    if config.recipe == "sft":
+        tokens["tokens_per_s"] = rows_per_s * config.sft.seq_len
     return {
         "steps_per_s": steps_per_s,
-        "items_per_s": steps_per_s * config.train.batch_size,
+        "items_per_s": rows_per_s,
+        **tokens,
         "flops_per_step": flops_per_step,
         "flops_per_s": flops_per_s,
         "mfu": flops_per_s / (peak * run.mesh.size) if peak else None,

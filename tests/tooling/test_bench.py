@@ -56,6 +56,35 @@ def test_several_steps_a_dispatch_count_the_same(monkeypatch):
     assert two["steps_timed"] == 2
 
 
+TINY_POLICY = {
+    **{"model.d_model": 16, "model.n_layers": 1, "model.n_heads": 2},
+    **{"model.d_ff": 16, "mesh.data": 1, "data.test_size": 8, "eval.batch_size": 8},
+}
+
+
+def test_fine_tuning_counts_tokens(monkeypatch):
+    monkeypatch.setattr(lib, "_MATMUL_SIZE", {"cpu": 64})
+    changes = {"train.batch_size": 4, "train.steps_per_dispatch": 1}
+    config = replace(presets.get("sft_addition_cold"), TINY_POLICY | changes)
+    found = lib.bench(config, steps=1)
+    assert found["tokens_per_s"] == pytest.approx(4 * 32 * found["steps_per_s"])
+
+
+def test_reinforcement_learning_is_timed_by_its_parts():
+    shape = {"rl.rollout.n_prompts": 4, "rl.rollout.group_size": 2}
+    config = replace(presets.get("grpo_addition"), TINY_POLICY | shape)
+    found = lib.bench(config, steps=2)
+    parts = [found[name] for name in ("rollout_s", "reward_s", "train_s")]
+    assert min(parts) > 0
+    # The clock of an iteration runs on between its parts; a train_s is read late.
+    assert found["rollout_s"] + found["reward_s"] < found["iteration_s"]
+    assert found["compile_s"] > found["iteration_s"] and found["recompiles"] == 0
+    assert found["completions_per_s"] == pytest.approx(8 / found["iteration_s"])
+    written = 8 * found["mean_length"] / found["rollout_s"]
+    assert found["rollout_tokens_per_s"] == pytest.approx(written, rel=0.5)
+    assert found["train_tokens_per_s"] > 0 and found["steps_timed"] == 2
+
+
 def test_no_steps_are_refused():
     with pytest.raises(UserError, match="--steps 0: expected 1 or more"):
         lib.bench(presets.sudoku4_tiny(), steps=0)
