@@ -45,24 +45,27 @@ class WeightTransfer:
     The trainer's mesh gathers what only it splits, so that every device of the
     sampler finds its part whole on one of the trainer's: the way from there is a
     copy. Where both have one mesh, weights are taken as they lie.
+
+    Attributes:
+      sampler: the mesh that rollouts are written on.
     """
 
     def __init__(self, trainer: Mesh, sampler: Mesh) -> None:
         """Bind both meshes."""
-        self._trainer, self._sampler = trainer, sampler
+        self._trainer, self.sampler = trainer, sampler
         self._gather: Any = None
         self._where: Any = None
 
     def __call__(self, weights: Params, key: Key) -> tuple[Params, Key]:
         """Return weights and key for the sampler; waits for nothing."""
-        if self._sampler is self._trainer:
+        if self.sampler is self._trainer:
             return weights, key
         if self._gather is None:
             specs = jax.tree.map(lambda x: _model_only(x.sharding.spec), weights)
             place = lambda mesh: jax.tree.map(lambda s: NamedSharding(mesh, s), specs)
             self._gather = jax.jit(lambda w: w, out_shardings=place(self._trainer))
-            self._where = place(self._sampler)
-        key = jax.device_put(key, NamedSharding(self._sampler, P()))
+            self._where = place(self.sampler)
+        key = jax.device_put(key, NamedSharding(self.sampler, P()))
         return jax.device_put(self._gather(weights), self._where), key
 
 
@@ -100,9 +103,10 @@ class RolloutsAhead:
         cursor, begun = int(carry.cursor), []
         weights, key = full_weights(state.params), step_key(state.key, step, ROLLOUT)
         weights, key = self._transfer(weights, key)
-        for _ in range(1 if step else 1 + self._ahead):
-            begun.append(self._maker.start(weights, key, cursor=cursor, step=step))
-            cursor += self._count
+        with sharding.use_mesh(self._transfer.sampler):
+            for _ in range(1 if step else 1 + self._ahead):
+                begun.append(self._maker.start(weights, key, cursor=cursor, step=step))
+                cursor += self._count
         if not self._ahead:
             return begun[0], (), cursor
         older = carry.ahead if step else ()

@@ -266,7 +266,11 @@ class Iteration:
         carry, cursor = state.carry, int(state.carry.cursor)
         key = step_key(state.key, step, ROLLOUT)
         weights, key = self._transfer(full_weights(state.params), key)
-        roll = lambda: self._maker(weights, key, cursor=cursor, step=step)
+
+        def roll() -> Rolled:
+            with sharding.use_mesh(self._transfer.sampler):
+                return self._maker(weights, key, cursor=cursor, step=step)
+
         rolled, waiting = [], carry.waiting
         while len(rolled) < rl.group_filter.max_rounds and (
             not rolled or int(waiting.filled) < count
