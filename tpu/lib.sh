@@ -34,7 +34,7 @@ say() { printf '%s\n' "$1" >&2; }
 done_note() { [[ $dry_run == yes ]] || say "$1"; } # what a dry run has not done it does not claim
 
 usage() { # the comment at the top of the script, after the licence
-  sed -n '5,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+  sed -n '5,/^[^#]/{s/^# \{0,1\}//p;}' "$0"
 }
 
 quote() { # WORDS...: one line that a POSIX shell reads back as these words

@@ -11,7 +11,7 @@ set -euo pipefail
 dry_run=no restarts=0
 while (($#)); do
   case $1 in
-    --help) sed -n '5,/^[^#]/{s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    --help) sed -n '5,/^[^#]/{s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
     --dry-run) dry_run=yes ;;
     --restarts) restarts=$2; shift ;;
     --) shift; break ;;

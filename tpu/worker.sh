@@ -52,8 +52,8 @@ install() {
   call rm -rf "$base/src" "$base/installed"
   call mkdir -p "$base/src"
   call tar -xzf "$archive" -C "$base/src" --strip-components=1
-  # The images bring Python 3.10; uv fetches a newer one.
-  call python3 -m pip install --user --quiet --upgrade uv
+  # The images bring Python 3.10; uv, for this user alone, fetches a newer one.
+  call env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet --upgrade uv
   uv=$HOME/.local/bin/uv
   call "$uv" venv --quiet --allow-existing --python 3.12 "$base/venv"
   call "$uv" pip install --quiet --python "$base/venv/bin/python" -e "$base/src[$2]"
@@ -155,7 +155,7 @@ log() {
   done
   [[ -e $job/log ]] || die 1 "no log yet: tpu/run.sh -- COMMAND"
   if ((${#follow[@]})); then
-    is_free && follow=() || follow+=(--pid="$(<"$job/pid")")
+    is_free && follow=() || follow+=(--sleep-interval=0.2 --pid="$(<"$job/pid")")
   fi
   call tail -n "$lines" "${follow[@]}" "$job/log"
 }
@@ -166,6 +166,6 @@ if [[ ${1:-} == --dry-run ]]; then
 fi
 case ${1:-} in
   install | start | stop | status | log | supervise) "$@" ;;
-  --help) sed -n '5,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
+  --help) sed -n '5,/^[^#]/{s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}" ;;
   *) die 2 "install, start, stop, status or log" ;;
 esac

@@ -271,3 +271,26 @@ def test_a_missing_gcloud_is_one_line(cloud: Cloud):
     error = cloud.refused("gke.sh", "apply", "--", "lrm", "doctor")
     assert "kubectl is not on PATH" in error
     cloud.ok("stop.sh", "--dry-run")  # runs nothing, so needs nothing
+
+
+def test_the_four_lines_of_the_readme_survive_the_machine(cloud: Cloud):
+    """Run as they stand; then the slice is preempted, and they are run again."""
+    commit()
+    readme = (TPU.parent / "README.md").read_text()
+    part = readme.partition("## On TPUs and GPU clusters\n")[2]
+    lines = part.partition("```bash\n")[2].partition("```")[0]
+    assert lines.count("\n") == 4
+    lost = "SUSPENDED v5litepod-16\n"
+    cloud.reply("queued-resources list", "", ACTIVE, ACTIVE, lost, "", ACTIVE)
+    seen = []
+    for _ in range(2):
+        before = len(cloud.calls())
+        script = f"set -e\ncd {shlex.quote(str(TPU.parent))}\n{lines}"
+        done = cloud.bash(["-c", script])
+        assert done.returncode == 0, done.stderr
+        seen.append([x for x in cloud.calls()[before:] if x != LIST])
+    first, second = seen
+    create, scp, install, start = first
+    assert create == [*CREATE, "--spot"] and scp[4] == "scp"
+    assert "install" in install[-1] and "start -- lrm train" in start[-1]
+    assert second == [DELETE, *first]
