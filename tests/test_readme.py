@@ -4,9 +4,11 @@
 
 A comment before a fenced block says what to do with it: `<!-- test: run -->`
 runs it after the ones before, in one folder; `<!-- test: run slow -->` does so
-in the nightly run. Every `lrm` line of the other blocks must parse.
+in the nightly run. Every `lrm` line of the other blocks must parse. The folder has a
+`Qwen3-0.6B`: that family's layout at a tiny size.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,9 +16,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from lrm_jax.cli import main as cli
+from lrm_jax.interop.hf import hf_tensors
+from lrm_jax.interop.hf_export import hf_config
+from lrm_jax.interop.hf_files import write_shards
+from lrm_jax.models.policy import token_policy
+from lrm_jax.models.policy_config import PolicyConfig
+from tests.data import hf_folders
+from tests.data.test_chat import TURNS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "experiments" / "README.md"]
@@ -33,6 +43,17 @@ def _lrm_lines() -> list[str]:
     lines = [*blocks.replace("\\\n", " ").splitlines(), *indented]
     commands = [part.strip() for line in lines for part in line.split("&&")]
     return sorted({c for c in commands if c.startswith("lrm ")})
+
+
+def _tiny_qwen3(folder: Path) -> None:
+    cfg = PolicyConfig(
+        vocab_size=400, d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, d_head=8,
+        d_ff=16, qk_norm=True, max_seq_len=128,
+    )  # fmt: skip
+    hf_folders.byte_level(folder, chat_template=TURNS)
+    tensors = hf_tensors(cfg, token_policy(cfg).init(jax.random.key(0)), "BF16")
+    write_shards(folder, tensors, 10**6, {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(hf_config(cfg, None, "bfloat16")))
 
 
 def _run(block: dict, folder: Path) -> None:
@@ -54,6 +75,7 @@ def _run(block: dict, folder: Path) -> None:
 
 
 def test_snippets_run_in_order(tmp_path: Path):
+    _tiny_qwen3(tmp_path / "Qwen3-0.6B")
     for block in RUN:
         if "slow" not in block["mark"]:
             _run(block, tmp_path)
@@ -61,6 +83,7 @@ def test_snippets_run_in_order(tmp_path: Path):
 
 @pytest.mark.slow
 def test_long_snippets_run_in_order(tmp_path: Path):
+    _tiny_qwen3(tmp_path / "Qwen3-0.6B")
     for block in RUN:
         _run(block, tmp_path)
 
