@@ -7,7 +7,7 @@ Shape letters: `B` batch (lanes), `T` segments or query time, `S` sequence
 `N` heads, `H` head width, `V` vocabulary, `P` puzzle-embedding width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -126,6 +126,12 @@ class TokenModel(Protocol[Carry]):
     def logits(self, params: Params, hidden: Array) -> Array:
         """Return `[..., rows]` in float32 at least; rows >= `vocab_size` are unused."""
         ...
+
+
+def first_of(items: Sequence[str], separator: str = ", ", *, limit: int = 5) -> str:
+    """Return the first items in one line, and how many more there are."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return separator.join(items[:limit]) + more
 
 
 def at_least_float32(x: Array) -> Array:

@@ -24,7 +24,7 @@ from lrm_jax.interop.hf_layout import (
 )
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
-from lrm_jax.types import Params, UserError
+from lrm_jax.types import Params, UserError, first_of
 
 _NEVER_WEIGHTS = ("rotary_emb.inv_freq",)
 """Buffers that old files carry and nothing reads."""
@@ -154,7 +154,7 @@ def _check_names(
     known = {entry.name for entry in entries}
     missing = [entry.name for entry in entries if entry.name not in weights.stored]
     if missing:
-        raise UserError(f"{weights.folder}: missing tensors: {_some(missing)}")
+        raise UserError(f"{weights.folder}: missing tensors: {first_of(missing)}")
     unused = [name for name in weights.names() if name not in known]
     spare = [
         name
@@ -166,7 +166,7 @@ def _check_names(
     if spare:
         raise UserError(
             f"{weights.folder}: unexpected tensors, which the config has no place "
-            f"for: {_some(spare)}"
+            f"for: {first_of(spare)}"
         )
     for entry in entries:
         shape = weights.shape(entry.name)
@@ -234,8 +234,3 @@ def tokenizer_size(path: Path) -> int:
         return max(map(int, ids)) + 1
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged: has no readable vocabulary") from error
-
-
-def _some(names: list[str], limit: int = 6) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -20,7 +20,7 @@ import numpy as np
 
 from lrm_jax.interop.tensors import StateDict
 from lrm_jax.models.latent import LatentConfig, latent_core
-from lrm_jax.types import Params, UserError
+from lrm_jax.types import Params, UserError, first_of
 
 COMPILED_PREFIX = "_orig_mod.model.inner."
 """Prefix of published files; both references' own loaders expect it."""
@@ -125,12 +125,6 @@ def layout(cfg: LatentConfig) -> list[Entry]:
 def bare_name(name: str) -> str:
     """Return a published name without the prefix it may carry."""
     return _PREFIX.sub("", name, count=1)
-
-
-def some_names(names: list[str], limit: int = 5) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def split_prefix(names: list[str]) -> str:
@@ -265,12 +259,12 @@ def _check_names(start: str, missing: list[str], unused: list[str]) -> None:
     if missing or foreign:
         parts = []
         if missing:
-            parts.append(f"missing tensors: {some_names(missing)}")
+            parts.append(f"missing tensors: {first_of(missing)}")
         if foreign:
-            parts.append(f"tensors of another config: {some_names(foreign)}")
+            parts.append(f"tensors of another config: {first_of(foreign)}")
         others = [name for name in unused if name not in foreign]
         if others:
-            parts.append(f"unexpected tensors: {some_names(others)}")
+            parts.append(f"unexpected tensors: {first_of(others)}")
         raise UserError(
             f"{start}the checkpoint does not fit the config; {'; '.join(parts)}"
         )

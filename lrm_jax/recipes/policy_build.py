@@ -4,7 +4,6 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,8 +28,8 @@ from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import check_run, read_config
 from lrm_jax.training.state import TrainState
-from lrm_jax.training.trees import named_leaves, nest
-from lrm_jax.types import Params, UserError
+from lrm_jax.training.trees import misfits, named_leaves, nest
+from lrm_jax.types import Params, UserError, first_of
 
 C = TypeVar("C", bound=PolicyRunBase)
 
@@ -340,31 +339,26 @@ def fit_params(
       fresh: stands in for what is missing.
 
     Raises:
-      UserError: names the first parameter that does not fit.
+      UserError: names the first parameters that do not fit.
     """
-    there, wanted = named_leaves(params), named_leaves(shapes)
-    spare: Mapping[Any, Any] = {} if fresh is None else named_leaves(fresh)
-    hint = ""
+    wanted = named_leaves(shapes)
+    there = {
+        name: leaf
+        for name, leaf in named_leaves(params).items()
+        if name in wanted or not name[0].startswith(FRESH)
+    }
     if fresh is not None:
-        hint = "; inherit=true takes the model and tokenizer of the source"
-    fitted = {}
-    for name, leaf in wanted.items():
-        value = there.get(name)
-        if value is None and name in spare:
-            value = spare[name]
-        shown = "/".join(name)
-        if value is None:
-            raise UserError(f"{where}: has no {shown!r}, which model.* asks for")
-        if value.shape != leaf.shape:
-            raise UserError(
-                f"{where}: {shown!r} is {list(value.shape)} there and "
-                f"{list(leaf.shape)} by model.*{hint}"
-            )
-        fitted[name] = value.astype(leaf.dtype)
-    for name in there:
-        if name not in wanted and not name[0].startswith(FRESH):
-            raise UserError(f"{where}: holds {'/'.join(name)!r}, unknown to model.*")
-    return nest(fitted)
+        there = {**named_leaves(fresh), **there}
+    shown = lambda leaves: {"/".join(n): str([*x.shape]) for n, x in leaves.items()}
+    faults = misfits(
+        shown(there), shown(wanted), needs="model.* asks for", here="by model.*"
+    )
+    if faults:
+        hint = ""
+        if fresh is not None:
+            hint = "; inherit=true takes the model and tokenizer of the source"
+        raise UserError(f"{where}: {first_of(faults, '; ')}{hint}")
+    return nest({name: there[name].astype(x.dtype) for name, x in wanted.items()})
 
 
 def _names(path: Any) -> list[str]:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lrm_jax.interop.hrm_trm import Entry, bare_name, some_names
+from lrm_jax.interop.hrm_trm import Entry, bare_name
 from lrm_jax.recipes.verify_report import Tensors
 from lrm_jax.recipes.verify_trace import Case
-from lrm_jax.types import UserError
+from lrm_jax.types import UserError, first_of
 
 TRACES = ("eval", "train", "optim")
 _CARRY = ("z_H", "z_L")
@@ -99,9 +99,9 @@ def check_names(file: Tensors, names: Names) -> None:
     missing, unknown = names.required - stored, stored - names.known
     parts = []
     if missing:
-        parts.append(f"missing arrays: {some_names(sorted(missing))}")
+        parts.append(f"missing arrays: {first_of(sorted(missing))}")
     if unknown:
-        parts.append(f"arrays of unknown names: {some_names(sorted(unknown))}")
+        parts.append(f"arrays of unknown names: {first_of(sorted(unknown))}")
     if parts:
         raise UserError(f"{file.path}: {'; '.join(parts)}")
 

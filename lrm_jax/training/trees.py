@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.training import files
-from lrm_jax.types import UserError
+from lrm_jax.types import UserError, first_of
 
 STATE = "state"
 Name = tuple[str, ...]
@@ -174,21 +174,38 @@ def _sharding(leaf: Any) -> Any:
 def _refuse_mismatch(
     path: files.Path, saved: Mapping[str, Any], wanted: Mapping[Name, Any]
 ) -> None:
-    """Raise one line that names the first leaf that does not fit."""
-    names = {"/".join(name): leaf for name, leaf in wanted.items()}
-    for name, leaf in names.items():
-        if name not in saved:
-            raise UserError(f"checkpoint {path} has no {name!r}, which this run needs")
-        got = (tuple(saved[name]["shape"]), saved[name]["dtype"])
-        want = (tuple(leaf.shape), str(leaf.dtype))
-        if got != want:
-            raise UserError(
-                f"checkpoint {path}: {name!r} is {got[1]}{list(got[0])} there"
-                f" and {want[1]}{list(want[0])} in this run"
-            )
-    for name in saved:
-        if name not in names:
-            raise UserError(f"checkpoint {path} holds {name!r}, unknown to this run")
+    """Raise one line that names the first leaves that do not fit."""
+    faults = misfits(
+        {name: f"{x['dtype']}{x['shape']}" for name, x in saved.items()},
+        {"/".join(name): f"{x.dtype}{list(x.shape)}" for name, x in wanted.items()},
+        needs="this run needs",
+        here="in this run",
+    )
+    if faults:
+        raise UserError(f"checkpoint {path}: {first_of(faults, '; ')}")
+
+
+def misfits(
+    there: Mapping[str, str], wanted: Mapping[str, str], *, needs: str, here: str
+) -> list[str]:
+    """Return in words what there is and should not be, or the other way round.
+
+    Args:
+      there: shape, or type and shape, by name.
+      wanted: the same of what is asked for.
+      needs: who asks, with its verb.
+      here: where it asks.
+    """
+    faults = []
+    for name, leaf in wanted.items():
+        if name not in there:
+            faults.append(f"has no {name!r}, which {needs}")
+        elif there[name] != leaf:
+            faults.append(f"{name!r} is {there[name]} there and {leaf} {here}")
+    spare = [name for name in there if name not in wanted]
+    return faults + [
+        f"holds {name!r}, for which there is no place {here}" for name in spare
+    ]
 
 
 @jax.jit

@@ -344,6 +344,7 @@ def test_a_checkpoint_of_another_config(tmp_path, trained, run, refused):
     message = refused(*words, "--run-dir", run)
     assert "model.d_model is 8 there, 16 here" in message
     message = refused(*words, "--init-from", run, "--run-dir", tmp_path / "new")
+    assert message.count("in this run") == 5 and message.endswith(" more")
     assert "is float32[8] there and float32[16] in this run" in message
     assert not (tmp_path / "new").exists()
     config = json.loads((run / "config.json").read_text())

@@ -157,6 +157,7 @@ def test_runs_that_are_none(refused, run_dir, tmp_path):
     (broken / "config.json").write_text(json.dumps(config))
     message = refused("sample", broken, *words)
     assert "'embed_tokens/embedding' is [19, 16] there and [19, 32]" in message
+    assert message.count(" by model.*") == 5 and message.endswith(" more")
 
 
 def test_training_refuses(refused, tmp_path):

@@ -229,7 +229,7 @@ def test_nothing_to_restore(tmp_path):
         (lambda t: {**t, "w": jnp.ones((2, 4))}, r"'w' is float32\[2, 3\].*\[2, 4\]"),
         (lambda t: {**t, "w": jnp.ones((2, 3), jnp.int32)}, "'w' is float32.*int32"),
         (lambda t: {**t, "v": jnp.ones(1)}, "has no 'v'"),
-        (lambda t: {"w": t["w"]}, "holds 'layers/0', unknown"),
+        (lambda t: {"w": t["w"]}, "holds 'layers/0', for which there is no place"),
     ],
 )
 def test_mismatching_leaf_is_named(tmp_path, spoil, words):
@@ -240,6 +240,18 @@ def test_mismatching_leaf_is_named(tmp_path, spoil, words):
     with pytest.raises(UserError, match=words) as error:
         saver.restore(spoil(state))
     assert "\n" not in str(error.value)
+
+
+def test_five_mismatching_leaves_are_named(tmp_path):
+    state = {f"w{i}": jnp.ones(i + 1) for i in range(7)}
+    saver = Checkpointer(tmp_path)
+    saver.save(1, state)
+    saver.wait()
+    with pytest.raises(UserError) as error:
+        saver.restore({name: jnp.ones(9) for name in state})
+    one = lambda i: f"'w{i}' is float32[{i + 1}] there and float32[9] in this run"
+    named = "; ".join(map(one, range(5)))
+    assert str(error.value) == f"checkpoint {tmp_path / '1'}: {named} and 2 more"
 
 
 def test_parameters_alone_are_no_training_state(tmp_path):
