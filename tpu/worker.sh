@@ -109,6 +109,7 @@ supervise() { # RESTARTS NAME=VALUE... -- COMMAND...: in its own session, from s
     echo "running since $(date -u +%FT%TZ)" >"$job/state"
     "$@" &
     child=$!
+    [[ $stopping == no ]] || kill -TERM "$child" 2>/dev/null || true
     while :; do
       interrupted=no code=0
       wait "$child" || code=$?
@@ -120,6 +121,7 @@ supervise() { # RESTARTS NAME=VALUE... -- COMMAND...: in its own session, from s
     # 2 is wrong input: again would be the same.
     if [[ $code == 0 || $code == 2 || $stopping == yes ]] || ((tries > restarts)); then break; fi
     sleep "${LRM_WORKER_PAUSE_S:-5}"
+    [[ $stopping == no ]] || break
   done
 }
 
@@ -128,10 +130,13 @@ stop() {
     say "no job runs"
     return
   fi
-  call kill -TERM "$(<"$job/pid")"
+  local pid
+  pid=$(<"$job/pid")
+  # Where the supervisor was killed the command is still in its process group.
+  if [[ $(ps -o stat= -p "$pid") == [!Z]* ]]; then call kill -TERM "$pid"; else call kill -TERM -- "-$pid"; fi
   [[ $dry_run == no ]] || return 0
-  flock --wait "${LRM_WORKER_STOP_S:-60}" "$job/lock" true || die 1 "the job still runs a minute after SIGTERM (pid $(<"$job/pid"))"
-  say "$(<"$job/state")"
+  flock --wait "${LRM_WORKER_STOP_S:-60}" "$job/lock" true || die 1 "the job still runs a minute after SIGTERM (process group $pid)"
+  status
 }
 
 status() {

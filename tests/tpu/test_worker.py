@@ -15,8 +15,8 @@ import pytest
 from tests.tpu.stand_ins import Cloud
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which("flock") and shutil.which("setsid")),
-    reason="flock and setsid are not here (util-linux)",
+    not all(map(shutil.which, ("flock", "setsid", "ps"))),
+    reason="flock, setsid or ps is not here (util-linux, procps)",
 )
 # A trainer that resumes: counts its starts, saves at SIGTERM, ends when told to.
 TRAINER = """
@@ -125,6 +125,10 @@ def test_a_killed_supervisor_does_not_make_two_of_it(worker: Worker):
     until(lambda: "gone, was" in worker.run("status").stdout, "a status that says so")
     assert "started" in worker.run("start", *worker.words).stdout
     worker.saw("start 2")
+    os.kill(int((worker.base / "job" / "pid").read_text()), signal.SIGKILL)
+    done = worker.run("stop")  # reaches the command without its supervisor
+    assert done.returncode == 0, done.stderr
+    worker.saw("saved")
 
 
 def test_log_follows_to_the_end(worker: Worker):
