@@ -16,6 +16,7 @@ from typing import Any
 
 from lrm_jax import __version__
 from lrm_jax.cli import (
+    aot,
     bench,
     ckpt,
     data,
@@ -61,6 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     import_,
     export,
     verify,
+    aot,
     bench,
     ckpt,
     doctor,

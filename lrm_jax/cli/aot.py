@@ -1,0 +1,143 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Compile a preset's training step for TPUs you have not rented, and say what it costs.
+
+Whether it fits, bytes of a chip and for what, FLOPs, what is sent along which mesh
+axis, and the least time a step can take. Nothing runs; no TPU is needed.
+"""
+
+import argparse
+from typing import Any
+
+from lrm_jax.cli.common import Outcome, UsageError, table
+
+NAME = "aot"
+SUMMARY = "does it fit a TPU slice, and how fast could it be: compiled ahead of time"
+EXAMPLE = (
+    "lrm aot hrm_sudoku --topology v5e:2x4\n"
+    "  lrm aot hrm_sudoku --topology v5p-64 --mesh data=-1,model=2 --json"
+)
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "preset", metavar="PRESET", help="a preset; overrides may follow"
+    )
+    parser.add_argument(
+        "--topology",
+        required=True,
+        help="a slice: v5e:2x4, v5p:8x8x16, or an accelerator type as v5p-64",
+    )
+    parser.add_argument(
+        "--mesh", help="data=N,fsdp=N,model=N, -1 on one axis for the rest"
+    )
+    parser.add_argument(
+        "--slices", type=int, default=1, help="slices joined by the network (1)"
+    )
+    parser.add_argument(
+        "--full-effort",
+        action="store_true",
+        help="compile as for a run: slower, nearly the same figures",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=900.0, help="seconds it may take (900)"
+    )
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Do it."""
+    from lrm_jax import presets
+    from lrm_jax.config import apply_overrides
+    from lrm_jax.recipes.aot import estimate
+
+    config = apply_overrides(presets.get(args.preset), args.overrides)
+    data = estimate(
+        config,
+        args.topology,
+        slices=args.slices,
+        mesh=parse_mesh(args.mesh),
+        full_effort=args.full_effort,
+        timeout_s=args.timeout,
+    )
+    return Outcome(data, describe(data), 0 if data["fits"] else 1)
+
+
+def parse_mesh(text: str | None) -> Any:
+    """Return the mesh of `data=2,model=4`; axes left out are 1, data the rest.
+
+    Raises:
+      UsageError: names what is no axis or no number.
+    """
+    from lrm_jax.sharding import MESH_AXES, MeshConfig
+
+    if text is None:
+        return None
+    sizes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        try:
+            size = int(value)
+        except ValueError:
+            size = 0
+        if name not in MESH_AXES or name in sizes or (size < 1 and size != -1):
+            raise UsageError(
+                f"--mesh {text!r}: expected data=N,fsdp=N,model=N, each a whole "
+                f"number or -1 for the rest; got {part.strip()!r}"
+            )
+        sizes[name] = size
+    if -1 in sizes.values():
+        sizes.setdefault("data", 1)
+    return MeshConfig(**sizes)
+
+
+def describe(data: dict[str, Any]) -> str:
+    """Return what a person reads."""
+    mesh = ", ".join(f"{name}={size}" for name, size in data["mesh"].items())
+    slices = f"{data['slices']} x " if data["slices"] > 1 else ""
+    lines = [
+        f"{data['preset']} on {slices}{data['topology']} "
+        f"({data['accelerator_type']}): "
+        f"{data['chips']} chips, mesh {mesh}",
+        f"{'fits' if data['fits'] else 'DOES NOT FIT'}"
+        f" (compiled in {data['compile_s']:.0f} s)",
+        "",
+        memory_table(data),
+        "",
+    ]
+    lines.append(f"FLOPs per chip and step: {data['flops_per_chip']:.4g}")
+    if data["fits"]:
+        rows = [
+            [one["op"], one["axis"], size(one["bytes"]), one["count"]]
+            for one in data["collectives"]
+        ]
+        sent = table(["collective", "axis", "sent", "times"], rows)
+        lines += ["", sent] if rows else ["no collectives"]
+        seconds = [[name, s] for name, s in data["seconds"].items()]
+        lines += [
+            "",
+            table(["bound", "s"], seconds),
+            "",
+            f"a step takes {data['step_time_s_estimate']:.4g} s or more, bound by "
+            f"{data['bound_by']}; model FLOPs utilization at most "
+            f"{100 * data['mfu']:.1f} %",
+        ]
+    return "\n".join(lines)
+
+
+def memory_table(data: dict[str, Any]) -> str:
+    """Return bytes of a chip by what they hold."""
+    held = data["bytes_per_chip"]
+    rows = [[name, size(value)] for name, value in held.items() if value is not None]
+    rows.append(["of", size(data["hbm_bytes"])])
+    return table(["memory of a chip", "bytes"], rows)
+
+
+def size(count: float) -> str:
+    """Return bytes as people say them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024 or unit == "GiB":
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")

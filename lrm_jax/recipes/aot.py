@@ -1,0 +1,258 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run would cost on TPUs: memory, FLOPs, collectives, a bound on its speed.
+
+`estimate` is for everybody; it asks a child process (`aot_child.py`), in which
+`compile_for` does the work.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax.sharding import AxisType, Mesh
+
+from lrm_jax import sharding
+from lrm_jax.config import to_dict
+from lrm_jax.cost import child
+from lrm_jax.cost.aot import Compiled, Work, compile_work, device_bytes
+from lrm_jax.cost.chips import Slice, find_slice
+from lrm_jax.cost.collectives import by_axis
+from lrm_jax.cost.roofline import Roofline, axis_links, roofline
+from lrm_jax.recipes.registry import recipe_of
+from lrm_jax.sharding import MESH_AXES, MeshConfig, mesh_shape
+from lrm_jax.types import UserError
+
+MODULE = "lrm_jax.recipes.aot_child"
+
+
+def estimate(
+    config: Any,
+    topology: str,
+    *,
+    slices: int = 1,
+    mesh: MeshConfig | None = None,
+    full_effort: bool = False,
+    timeout_s: float = 900.0,
+) -> dict[str, Any]:
+    """Compile a run's step for a slice and return what it costs; see `report`.
+
+    Args:
+      config: of any recipe.
+      topology: `v5e:2x4`, or an accelerator type.
+      slices: how many of them, joined by the data-center network.
+      mesh: in place of the config's.
+      full_effort: compile as for a run; several times longer, nearly the same
+        figures.
+      timeout_s: of the compiler's process.
+
+    Raises:
+      UserError: no such slice, a mesh that does not fit it, a config that cannot
+        run, or no libtpu.
+    """
+    one = find_slice(topology)
+    config = on_mesh(config, one, slices, mesh)
+    request = {
+        "config": to_dict(config),
+        "topology": one.name,
+        "slices": slices,
+        "full_effort": full_effort,
+    }
+    return child.ask(MODULE, request, timeout_s)
+
+
+def on_mesh(config: Any, one: Slice, slices: int, mesh: MeshConfig | None) -> Any:
+    """Return the config with a mesh over all devices of the slices.
+
+    Raises:
+      UserError: the mesh has another number of devices, or the config cannot run
+        on it.
+    """
+    if slices < 1:
+        raise UserError(f"--slices {slices}: expected 1 or more")
+    devices = one.devices * slices
+    wanted = mesh or config.mesh
+    shape = mesh_shape(wanted, devices)
+    used = shape[0] * shape[1] * shape[2]
+    if used != devices:
+        shown = " x ".join(
+            f"{name}={size}" for name, size in zip(MESH_AXES, shape, strict=True)
+        )
+        where = one.name if slices == 1 else f"{slices} slices {one.name}"
+        raise UserError(
+            f"--mesh {shown} is {used} devices; {where} has {devices}; -1 on one axis "
+            "takes the rest"
+        )
+    if shape[0] % slices:
+        raise UserError(
+            f"--slices {slices}: the data axis goes over the slices; data={shape[0]} "
+            "does not divide into them"
+        )
+    config = dataclasses.replace(config, mesh=MeshConfig(*shape))
+    recipe_of(config).validate(config, n_devices=devices)
+    return config
+
+
+def plan(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
+    """Return the abstract state and the programs of a step of a recipe.
+
+    Raises:
+      UserError: the recipe has no step.
+    """
+    found = _PLANS.get(config.recipe)
+    if found is None:
+        known = ", ".join(_PLANS)
+        raise UserError(f"recipe {config.recipe!r}: expected one of {known}")
+    return found(config, mesh)
+
+
+def _latent(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
+    from lrm_jax.recipes.aot_latent import latent_work
+
+    return latent_work(config, mesh)
+
+
+_PLANS: dict[str, Callable[[Any, Mesh], tuple[Any, list[Work]]]] = {
+    "latent": _latent,
+}
+
+
+def compile_for(
+    config: Any, one: Slice, devices: Sequence[Any], slices: int, full_effort: bool
+) -> dict[str, Any]:
+    """Compile the programs of a step for devices and return the report."""
+    mesh = topology_mesh(config.mesh, devices, slices)
+    state, works = plan(config, mesh)
+    compiled = [compile_work(work, mesh, full_effort=full_effort) for work in works]
+    return report(config, one, mesh, state, compiled, slices)
+
+
+def topology_mesh(cfg: MeshConfig, devices: Sequence[Any], slices: int) -> Mesh:
+    """Return the mesh of a config over devices, the data axis over the slices."""
+    if slices == 1:
+        return sharding.make_mesh(cfg, devices)
+    from jax.experimental import mesh_utils
+
+    within = (cfg.data // slices, cfg.fsdp, cfg.model)
+    grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices)
+    types = (AxisType.Auto,) * len(MESH_AXES)
+    return Mesh(grid, MESH_AXES, axis_types=types)
+
+
+def report(
+    config: Any,
+    one: Slice,
+    mesh: Mesh,
+    state: Any,
+    programs: Sequence[Compiled],
+    slices: int,
+) -> dict[str, Any]:
+    """Return the figures of a step as JSON.
+
+    Bytes and FLOPs are those of a chip; of several programs, FLOPs, traffic and
+    collectives add up and memory is that of the largest.
+    """
+    links = axis_links(mesh)
+    bounds = [_bound(one, program, links, mesh.size) for program in programs]
+    fits = all(program.fits for program in programs)
+    chips = one.chips * slices
+    step_s = sum(b.step_s * p.times for b, p in zip(bounds, programs, strict=True))
+    model = sum(p.model_flops * p.times for p in programs)
+    hardware = sum(p.hardware_flops * p.times for p in programs)
+    seconds = _summed(bounds, programs)
+    sent = [c for p in programs for c in p.collectives]
+    return {
+        "fits": fits,
+        "preset": config.name,
+        "recipe": config.recipe,
+        "topology": one.name,
+        "accelerator_type": one.accelerator_type,
+        "slices": slices,
+        "chips": chips,
+        "devices": mesh.size,
+        "mesh": dict(mesh.shape),
+        "bytes_per_chip": memory_of(state, programs, one.chip.devices_per_chip),
+        "hbm_bytes": one.chip.hbm_bytes,
+        "flops_per_chip": hardware / chips,
+        "model_flops": model,
+        "hardware_flops": hardware,
+        "collectives": by_axis(sent) if fits else None,
+        "step_time_s_estimate": step_s if fits else None,
+        "seconds": seconds if fits else None,
+        "bound_by": max(seconds, key=lambda k: seconds[k]) if fits else None,
+        "mfu": model / (chips * one.chip.peak_flops * step_s) if fits else None,
+        "compile_s": sum(p.compile_s for p in programs),
+        "programs": [
+            _program(p, b, one) for p, b in zip(programs, bounds, strict=True)
+        ],
+    }
+
+
+def memory_of(
+    state: Any, programs: Sequence[Compiled], per_chip: int
+) -> dict[str, int | None]:
+    """Return what a chip's memory holds: parameters and optimizer by their shapes.
+
+    Where a program does not fit, `total` is what the compiler asks for, and
+    activations are not known.
+    """
+    largest = max(programs, key=lambda p: (not p.fits, p.needed_bytes))
+    table = device_bytes(state.params) * per_chip
+    optimizer = device_bytes((state.opt_state, state.ema)) * per_chip
+    carried = device_bytes(state.carry) * per_chip
+    total = largest.needed_bytes * per_chip
+    arguments = largest.argument_bytes * per_chip
+    activations = code = None
+    if largest.temp_bytes is not None and largest.output_bytes is not None:
+        activations = (largest.temp_bytes + largest.output_bytes) * per_chip
+        code = (largest.code_bytes or 0) * per_chip
+    available = largest.available_bytes
+    return {
+        "params": table,
+        "optimizer": optimizer,
+        "carry": carried,
+        "arguments": arguments,
+        "activations": activations,
+        "code": code,
+        "total": total,
+        "available": None if available is None else available * per_chip,
+    }
+
+
+def _bound(
+    one: Slice, program: Compiled, links: dict[str, int], devices: int
+) -> Roofline:
+    return roofline(
+        one.chip,
+        flops=program.hardware_flops / devices,
+        memory_bytes=program.memory_traffic or 0,
+        collectives=program.collectives,
+        links=links,
+    )
+
+
+def _summed(
+    bounds: Sequence[Roofline], programs: Sequence[Compiled]
+) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for bound, program in zip(bounds, programs, strict=True):
+        for name, seconds in bound.seconds.items():
+            total[name] = total.get(name, 0.0) + seconds * program.times
+    return total
+
+
+def _program(program: Compiled, bound: Roofline, one: Slice) -> dict[str, Any]:
+    per_chip = one.chip.devices_per_chip
+    fits = program.fits
+    return {
+        "name": program.name,
+        "fits": fits,
+        "times": program.times,
+        "model_flops": program.model_flops,
+        "hardware_flops": program.hardware_flops,
+        "needed_bytes": program.needed_bytes * per_chip,
+        "collectives": by_axis(program.collectives) if fits else None,
+        "seconds": bound.seconds if fits else None,
+        "bound_by": bound.bound_by if fits else None,
+        "compile_s": program.compile_s,
+    }
