@@ -26,6 +26,7 @@ from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
 from lrm_jax.recipes.policy_config import run_id as policy_run_id
 from lrm_jax.recipes.policy_state import eval_params, full_weights
 from lrm_jax.recipes.registry import Recipe
+from lrm_jax.recipes.samples import SampleLog, eval_records
 from lrm_jax.recipes.token_run import open_run
 from lrm_jax.training import loop
 from lrm_jax.training.progress import Style, check_style
@@ -98,11 +99,17 @@ def train(
 
 
 def make_evaluate(run: GrpoRun) -> loop.EvaluateFn:
-    """Return the evaluation during training."""
+    """Return the evaluation during training; it writes down a few completions."""
     evaluation = PolicyEvaluation(run.config, run.source, run.sampler)
+    cfg = run.config.grpo
 
     def measure(state: TrainState) -> dict[str, float]:
-        return evaluation(full_weights(eval_params(state)))
+        metrics, greedy = evaluation.measure(full_weights(eval_params(state)))
+        if run.run_dir is not None and cfg.samples_every:
+            step = int(state.step)
+            records = eval_records(greedy, run.source, step=step, count=cfg.samples)
+            SampleLog(run.run_dir, step).write(records)
+        return metrics
 
     return measure
 

@@ -39,7 +39,8 @@ class GrpoConfig:
       eval_samples: completions sampled of each held-out prompt, for pass@1 and
         pass@k; 0 leaves only the greedy one.
       samples_every: steps between completions written to `samples.jsonl`; 0 = none.
-      samples: groups of completions written each time.
+      samples: groups of completions written each time; of each evaluation as many
+        greedy completions, always of the same held-out prompts.
       rollout_devices: so many of the devices, the last ones, only write rollouts, and
         the mesh has the others; 0 writes them on the mesh. Numbers are the same.
       alarms: when a run is said to go wrong.

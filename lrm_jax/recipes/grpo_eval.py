@@ -16,6 +16,7 @@ from lrm_jax import sharding
 from lrm_jax.data.text_source import TextSource
 from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.evaluation.answers import answer_entropy, best_constant, pass_at_k
+from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.recipes.policy_eval import batches_of
@@ -37,12 +38,14 @@ class Judged:
       verdicts: on it.
       tokens: `[Q, n]`, lengths.
       thinking: `[Q, n]`, tokens of the thoughts; 0 where they are not counted.
+      first: of the first batch of prompts, token by token; NumPy arrays.
     """
 
     texts: list[list[str]]
     verdicts: list[list[Verdict]]
     tokens: np.ndarray
     thinking: np.ndarray
+    first: Completions
 
     def scores(self, reading: str) -> np.ndarray:
         """Return `[Q, n]` of 0 to 1."""
@@ -77,9 +80,14 @@ class PolicyEvaluation:
 
     def __call__(self, weights: Params) -> dict[str, float]:
         """Return the metrics of `weights`, `eval/...`."""
+        return self.measure(weights)[0]
+
+    def measure(self, weights: Params) -> tuple[dict[str, float], Judged]:
+        """Return the metrics of `weights`, and the greedy completions."""
         count = self._config.grpo.eval_samples
         sampled = self.write(weights, count=count) if count else None
-        return self.metrics(self.write(weights), sampled)
+        greedy = self.write(weights)
+        return self.metrics(greedy, sampled), greedy
 
     def metrics(self, greedy: Judged, sampled: Judged | None) -> dict[str, float]:
         """Return what completions of all prompts say, `eval/...`."""
@@ -129,6 +137,7 @@ class PolicyEvaluation:
         texts: list[str] = []
         tokens: list[Any] = []
         thoughts: list[Any] = []
+        shown: list[Completions] = []
         for first, part in enumerate(batches_of(self._prompts, size)):
             rows = np.arange(size * lanes, dtype=np.int32)
             found = sampler(
@@ -144,6 +153,8 @@ class PolicyEvaluation:
                 width=self._width,
                 sequence_ids=first * size * lanes + rows,
             )
+            if not shown:
+                shown.append(jax.tree.map(np.asarray, found))
             texts += sampler.texts(found)
             tokens += list(found.length)
             thoughts += list(found.thinking_tokens)
@@ -154,4 +165,5 @@ class PolicyEvaluation:
             verdicts=[list(part) for part in batches_of(verdicts, lanes)],
             tokens=np.array(tokens).reshape(-1, lanes),
             thinking=np.array(thoughts).reshape(-1, lanes),
+            first=shown[0],
         )

@@ -8,13 +8,15 @@ log-probability, the verdict, the reward and what it is above the group's mean.
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource
+from lrm_jax.recipes.grpo_eval import Judged
 from lrm_jax.recipes.grpo_rollout import Rolled
 from lrm_jax.rl.advantages import group_centred, group_std
 from lrm_jax.rl.config import RlConfig
@@ -70,33 +72,100 @@ def sample_records(
     records = []
     for q, g in np.ndindex(*first.rewards.shape):
         row = q * first.rewards.shape[1] + g
-        mask = first.mask[q, g]
         scored = rolled.rewards
-        records.append(
-            {
-                "step": step,
-                "split": "train",
-                "prompt": source.encode.text(rolled.examples[q].prompt),
-                "answer": rolled.examples[q].answer,
-                "completion": rolled.texts[row],
-                "tokens": [
-                    source.tokenizer.decode([int(i)]) for i in first.ids[q, g][mask]
-                ],
-                "logps": [round(float(x), 4) for x in first.logps[q, g][mask]],
-                "forced": first.forced[q, g][mask].tolist(),
-                "advantage": float(advantages[q, g]),
-                "reward": float(first.rewards[q, g]),
-                "parts": {name: float(x[row]) for name, x in scored.parts.items()},
-                "verdict": {
-                    "strict": float(scored.strict[row]),
-                    "lenient": float(scored.lenient[row]),
-                    "status": scored.status[row],
-                    "extracted": scored.extracted[row],
-                },
-                "stop": STOPS[int(rolled.stop[row])],
-            }
+        written = Written(
+            *(x[q, g] for x in (first.ids, first.mask, first.logps, first.forced)),
+            stop=rolled.stop[row],
+            text=rolled.texts[row],
         )
+        said = {
+            "advantage": float(advantages[q, g]),
+            "reward": float(first.rewards[q, g]),
+            "parts": {name: float(x[row]) for name, x in scored.parts.items()},
+            "verdict": {
+                "strict": float(scored.strict[row]),
+                "lenient": float(scored.lenient[row]),
+                "status": scored.status[row],
+                "extracted": scored.extracted[row],
+            },
+        }
+        record = _record(written, rolled.examples[q], source)
+        records.append({"step": step, "split": "train", **record, **said})
     return records
+
+
+def eval_records(
+    judged: Judged, source: TextSource, *, step: int, count: int
+) -> list[dict[str, Any]]:
+    """Return the first held-out completions, always of the same prompts.
+
+    No reward is computed of them: `reward` is the strict score.
+
+    Args:
+      judged: of one completion a prompt.
+      source: of its prompts.
+      step: optimizer steps behind the weights.
+      count: how many.
+    """
+    records = []
+    first = judged.first
+    shown = min(count, len(judged.texts), len(first.stop))
+    for q, example in enumerate(source.test[:shown]):
+        verdict = judged.verdicts[q][0]
+        written = Written(
+            *(x[q] for x in (first.ids, first.mask, first.logps, first.forced)),
+            stop=first.stop[q],
+            text=judged.texts[q][0],
+        )
+        said = {
+            "advantage": None,
+            "reward": float(verdict.strict),
+            "parts": {name: float(x) for name, x in verdict.parts.items()},
+            "verdict": {
+                "strict": float(verdict.strict),
+                "lenient": float(verdict.lenient),
+                "status": verdict.status,
+                "extracted": verdict.extracted,
+            },
+        }
+        record = _record(written, example, source)
+        records.append({"step": step, "split": "eval", **record, **said})
+    return records
+
+
+class Written(NamedTuple):
+    """One completion, token by token.
+
+    Attributes:
+      ids: `[C]`.
+      mask: `[C]` bool, the tokens there are.
+      logps: `[C]`.
+      forced: `[C]` bool.
+      stop: place in `STOPS`.
+      text: without the end token.
+    """
+
+    ids: Any
+    mask: Any
+    logps: Any
+    forced: Any
+    stop: Any
+    text: str
+
+
+def _record(written: Written, example: Example, source: TextSource) -> dict[str, Any]:
+    """Return what was asked and written."""
+    mask = written.mask
+    pieces = [source.tokenizer.decode([int(i)]) for i in written.ids[mask]]
+    return {
+        "prompt": source.encode.text(example.prompt),
+        "answer": example.answer,
+        "completion": written.text,
+        "tokens": pieces,
+        "logps": [round(float(x), 4) for x in written.logps[mask]],
+        "forced": written.forced[mask].tolist(),
+        "stop": STOPS[int(written.stop)],
+    }
 
 
 def _advantages(rewards: np.ndarray, rl: RlConfig) -> np.ndarray:

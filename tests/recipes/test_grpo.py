@@ -3,6 +3,7 @@
 """Whole runs of reinforcement learning: exact resumes, alarms, samples, metrics."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 import lrm_jax
 from lrm_jax import presets
 from lrm_jax.config import apply_overrides
+from lrm_jax.evaluation.report import write_report
 from lrm_jax.evaluation.samples import read_samples
 from lrm_jax.recipes import grpo
+from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.rl.metric_names import TRL_NAMES
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.loading import load_params
@@ -160,13 +163,29 @@ def test_samples_are_read_by_the_report(whole):
     found = read_samples(folder)
     assert found.unreadable == 0 and found.shown > 0
     for group in found.groups:
-        assert len(group.samples) == 4
+        assert len(group.samples) == (4 if group.split == "train" else 1)
         for sample in group.samples:
             assert len(sample.tokens) == len(sample.logps) <= 6
             right = "".join(sample.tokens)[:1].isdigit()
             assert (sample.verdict == "right") == right == (sample.reward == 1)
         total = sum(sample.advantage or 0.0 for sample in group.samples)
         assert total == pytest.approx(0, abs=1e-5)
+
+
+def test_greedy_completions_of_each_evaluation_are_written(whole, tmp_path):
+    config, folder, _ = whole
+    groups = [g for g in read_samples(folder).groups if g.split == "eval"]
+    evaluated = [r["step"] for r in records(folder) if GREEDY in r]
+    shown = min(config.grpo.samples, len({g.prompt for g in groups}))
+    assert [g.step for g in groups] == [s for s in evaluated for _ in range(shown)]
+    assert len({g.prompt for g in groups}) == shown > 0
+    for group in groups:
+        (sample,) = group.samples
+        assert sample.advantage is None and sample.reward == sample.strict
+        assert sample.tokens and max(sample.logps) <= 0 > min(sample.logps)
+    write_report([folder], tmp_path, ["html"])
+    shown = re.findall(r'"split": ?"(\w+)"', (tmp_path / "index.html").read_text())
+    assert set(shown) == {"train", "eval"}
 
 
 def test_sigterm_in_the_middle_of_an_iteration(tmp_path, monkeypatch):
