@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> Outcome:
         for r in data["results"]
     ]
     header = ["budget", "exact accuracy", "ci95 low", "ci95 high", "mean steps"]
+    data |= _warning(trained)
     title = f"{data['n']} puzzles, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")
 
@@ -95,5 +96,11 @@ def _eval_policy(trained: Any, args: argparse.Namespace) -> Outcome:
     columns = ("exact_accuracy", "lenient_accuracy", "mean_steps", "mean_tokens")
     rows = [[r["budget"], *(r[c] for c in columns)] for r in data["results"]]
     header = ["budget", "exact accuracy", "lenient", "mean thought", "mean tokens"]
+    data |= _warning(trained)
     title = f"{data['n']} prompts, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")
+
+
+def _warning(trained: Any) -> dict[str, str]:
+    """Why it is not the newest checkpoint that was measured (said when it was read)."""
+    return {"warning": trained.warning} if trained.warning else {}

@@ -158,12 +158,14 @@ class LoadedPolicy(NamedTuple):
         adapters merged.
       step: of the checkpoint.
       source_hash: sha256 that stands for it.
+      warning: why it is not the newest step, see `LoadedParams`.
     """
 
     config: PolicyRunBase
     weights: Params
     step: int
     source_hash: str
+    warning: str | None = None
 
 
 def load_policy(run: str, mesh: Mesh | None = None) -> LoadedPolicy:
@@ -187,7 +189,9 @@ def load_policy(run: str, mesh: Mesh | None = None) -> LoadedPolicy:
     weights = merged_weights(params)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
     weights = fit_params(weights, shapes, f"checkpoint of {run}")
-    return LoadedPolicy(config, weights, loaded.step, loaded.source_hash)
+    return LoadedPolicy(
+        config, weights, loaded.step, loaded.source_hash, loaded.warning
+    )
 
 
 def read_policy_config(folder: str) -> PolicyRunBase:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrm_jax import sharding
+from lrm_jax import processes, sharding
 from lrm_jax.config import from_dict
 from lrm_jax.data.pipeline import PuzzleSource, make_source
 from lrm_jax.data.puzzle_load import load_test
@@ -88,6 +88,7 @@ class Run:
         *,
         run_dir: str | None = None,
         step: int = 0,
+        warning: str | None = None,
         source: PuzzleSource | None = None,
         reasoner: LatentReasoner | None = None,
     ) -> None:
@@ -98,11 +99,12 @@ class Run:
           params: what is evaluated.
           run_dir: where reports go; None keeps them in memory.
           step: optimizer steps behind the parameters.
+          warning: why it is not the newest step, see `LoadedParams`.
           source: the run's own data, where it is at hand.
           reasoner: the one training used, so that nothing compiles twice.
         """
         self.config = config
-        self.step = step
+        self.step, self.warning = step, warning
         self.run_dir = run_dir
         self.mesh = sharding.make_mesh(config.mesh)
         self.reasoner = reasoner or LatentReasoner(
@@ -302,12 +304,14 @@ class Run:
         return source
 
     def _write_report(self, report: Mapping[str, Any], source: PuzzleSource) -> None:
+        traces = self.traces(source)  # by all processes
+        if not processes.is_first():
+            return
         folder = files.as_path(self.run_dir or ".") / "report"
         with files.user_errors(f"report of {self.run_dir} cannot be written"):
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(report, indent=1, allow_nan=False)
             files.write_atomic(folder / "eval.json", text + "\n")
-        traces = self.traces(source)
         if traces:
             save_traces(folder / "traces.npz", traces, source.view)
 
@@ -345,7 +349,7 @@ def load(run: str) -> Run:
     params = loaded.params
     if loaded.ema is not None:
         params = {**params, "weights": loaded.ema}
-    return Run(config, params, run_dir=folder, step=loaded.step)
+    return Run(config, params, run_dir=folder, step=loaded.step, warning=loaded.warning)
 
 
 def _by_part(

@@ -79,6 +79,7 @@ class TokenRun:
         *,
         run_dir: str | None = None,
         step: int = 0,
+        warning: str | None = None,
     ) -> None:
         """Bind parameters to a config.
 
@@ -87,10 +88,11 @@ class TokenRun:
           weights: as the policy's functions take them.
           run_dir: where reports go; None keeps them in memory.
           step: optimizer steps behind the parameters.
+          warning: why it is not the newest step, see `LoadedParams`.
         """
         self.tokenizer = tokenizer_of(config)
         self.config = fit_vocabulary(config, self.tokenizer)
-        self.step, self.run_dir = step, run_dir
+        self.step, self.run_dir, self.warning = step, run_dir, warning
         self.mesh = sharding.make_mesh(config.mesh)
         self.policy = token_policy(self.config.model)
         where = state_shardings(self.mesh, self.policy, weights)
@@ -320,4 +322,10 @@ def open_run(run: str) -> TokenRun:
     folder, _ = parse_source(run)
     mesh = sharding.make_mesh(read_policy_config(folder).mesh)
     loaded = load_policy(run, mesh)
-    return TokenRun(loaded.config, loaded.weights, run_dir=folder, step=loaded.step)
+    return TokenRun(
+        loaded.config,
+        loaded.weights,
+        run_dir=folder,
+        step=loaded.step,
+        warning=loaded.warning,
+    )

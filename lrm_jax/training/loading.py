@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters out of a run folder (evaluation, `--init-from`) and into one."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class LoadedParams(NamedTuple):
       step: the checkpoint's step.
       source_hash: sha256 that stands for the whole checkpoint.
       extra: what was saved beside it.
+      warning: which newer checkpoints cannot be used, and why; None where this is
+        the one that was asked for.
     """
 
     params: Params
@@ -29,6 +32,7 @@ class LoadedParams(NamedTuple):
     step: int
     source_hash: str
     extra: dict[str, Any]
+    warning: str | None = None
 
 
 def parse_source(text: str) -> tuple[str, int | str]:
@@ -64,7 +68,7 @@ def load_params(
         `abstract`; without it the parameters come to the default device.
     """
     root = files.as_path(run)
-    step = _find_step(root, which)
+    step, warning = _find_step(root, which)
     path = root / CHECKPOINTS / str(step)
     found = manifest.problems(path)
     if found:
@@ -81,6 +85,7 @@ def load_params(
         step=step,
         source_hash=manifest.source_hash(path),
         extra=manifest.read_extra(path),
+        warning=warning,
     )
 
 
@@ -100,26 +105,34 @@ def write_params(
     saver.wait()
 
 
-def _find_step(root: files.Path, which: int | str) -> int:
+def _find_step(root: files.Path, which: int | str) -> tuple[int, str | None]:
+    """Return the step, and why it is not the newest one if that was asked for."""
     folder = root / CHECKPOINTS
     if not folder.is_dir():
         raise UserError(f"{root} is not a run folder: it has no {CHECKPOINTS}/")
     infos = checkpoint.list_steps(folder)
     if which == "latest":
+        lines: list[str] = []
+
+        def report(line: str) -> None:
+            lines.append(line)
+            print(line, file=sys.stderr)
+
         try:
-            return checkpoint.Checkpointer(folder).newest_whole()
+            step = checkpoint.Checkpointer(folder, report=report).newest_whole()
         except FileNotFoundError as error:
             raise UserError(f"{error} was ever finished") from error
+        return step, f"{'; '.join(lines)}: step {step}" if lines else None
     if which == "best":
         best = [info.step for info in infos if info.best]
         if not best:
             raise UserError(f"no checkpoint in {folder} was evaluated; choose latest")
-        return best[0]
+        return best[0], None
     steps = [info.step for info in infos]
     if which not in steps:
         known = ", ".join(map(str, steps)) or "none"
         raise UserError(f"{folder} has no checkpoint {which!r}; there are: {known}")
-    return int(which)
+    return int(which), None
 
 
 def _part(

@@ -329,6 +329,20 @@ def test_a_damaged_checkpoint(trained, run, capfd, spoil, reason):
     assert not (run / "ran").exists() and not run.with_name("new").exists()
 
 
+def test_eval_says_which_checkpoint_it_fell_back_to(run, capfd):
+    newest = shutil.copytree(run / "checkpoints/2", run / "checkpoints/4")
+    (newest / "manifest.json").write_text("{")
+    for more in ([], ["--compact"]):
+        assert main(["eval", str(run), "--budget", "1", *more, "--json"]) == 0
+        out, err = capfd.readouterr()
+        line = "checkpoint 4 cannot be used: manifest.json is damaged; trying the one"
+        assert line in err
+        data = json.loads(out)
+        assert data["step"] == 2 and data["warning"] == f"{line} before: step 2"
+    assert main(["eval", f"{run}@2", "--budget", "1", "--json"]) == 0
+    assert "warning" not in json.loads(capfd.readouterr().out)
+
+
 def test_parameters_alone_are_not_resumed(tmp_path, trained, run, refused):
     shutil.rmtree(run / "checkpoints")
     write_params(run, {"weights": {"w": np.zeros(3, np.float32)}}, step=2)

@@ -143,6 +143,15 @@ def test_eval_refuses(refused, run_dir, tmp_path):
     assert message.endswith("a token policy solves no puzzles; see lrm sample")
 
 
+def test_eval_says_which_checkpoint_it_fell_back_to(run_json, run_dir, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    (run / "checkpoints/4").mkdir()
+    code, data = run_json("eval", run)
+    assert code == 0 and data["step"] == 2
+    assert data["warning"].startswith("checkpoint 4 cannot be used: half-written")
+    assert data["warning"].endswith(": step 2")
+
+
 def test_runs_that_are_none(refused, run_dir, tmp_path):
     words = ["--prompt", "1+1="]
     assert "is not a run folder" in refused("sample", tmp_path, *words)
