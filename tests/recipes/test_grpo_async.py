@@ -3,6 +3,7 @@
 """Rollouts ahead of the updates: whose weights, in what order, over which devices."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
@@ -11,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from lrm_jax import sharding
 from lrm_jax.config import apply_overrides
 from lrm_jax.models.policy import token_policy
+from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets
 from lrm_jax.recipes import grpo
 from lrm_jax.recipes.grpo_async import WeightTransfer, rollout_mesh
 from lrm_jax.recipes.grpo_build import build
@@ -22,13 +24,7 @@ from lrm_jax.recipes.policy_state import full_weights
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.types import UserError
 from tests.recipes import toy_rl_task
-from tests.recipes.test_grpo import (
-    VARIANTS,
-    assert_same_end,
-    records,
-    tiny,
-    train,
-)
+from tests.recipes.test_grpo import assert_same_end, records, tiny, train
 
 Q, ITERATIONS, UPDATES = 4, 4, 2
 MOVING = [  # gradients whatever the rewards are; old log-probs that are scored
@@ -152,9 +148,7 @@ def test_a_policy_learns_from_old_rollouts():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    config = tiny(
-        *VARIANTS["minibatches"], STALE(2), "grpo.prompt_len=0", "grpo.budget=-1"
-    )
+    config = tiny(*MOVING, STALE(2), "checkpoint.every_steps=4", "eval.every_steps=4")
     folder = tmp_path_factory.mktemp("async") / "whole"
     return config, folder, train(config, folder)
 
@@ -162,11 +156,11 @@ def whole(tmp_path_factory):
 def test_a_resumed_run_ends_with_the_same_bits_on_other_devices(whole, tmp_path):
     config, folder, result = whole
     assert result["reason"] == "done"
-    shorter = apply_overrides(config, ["train.total_steps=8"])
+    shorter = apply_overrides(config, ["train.total_steps=4"])
     train(shorter, tmp_path / "run")
     apart = apply_overrides(config, ["grpo.rollout_devices=1"])
     assert grpo.run_id(apart) == grpo.run_id(config)
-    assert train(apart, tmp_path / "run")["resumed_from"] == 8
+    assert train(apart, tmp_path / "run")["resumed_from"] == 4
     assert_same_end(folder, tmp_path / "run")
 
 
@@ -180,6 +174,7 @@ def test_another_staleness_is_another_run(whole, tmp_path):
 
 def test_speeds_are_by_the_time_of_an_iteration(whole):
     logged = {name for record in records(whole[1]) for name in record}
+    assert whole[2]["recompiles"] == 0
     assert {"perf/rollout_wait_s", "perf/iteration_s"} <= logged
     assert {"perf/rollout_tokens_per_s", "perf/train_tokens_per_s"} <= logged
     assert not {"perf/rollout_s", "perf/train_s"} & logged
@@ -187,7 +182,7 @@ def test_speeds_are_by_the_time_of_an_iteration(whole):
 
 def test_a_failing_reward_leaves_what_is_in_flight_saved(tmp_path, monkeypatch):
     config = tiny(
-        *("task.name=tests.recipes.toy_rl_task:failing", STALE(1)),
+        *("task.name=tests.recipes.toy_rl_task:failing", *MOVING, STALE(1)),
         *("checkpoint.every_steps=0", "eval.every_steps=0"),
     )
     monkeypatch.setattr(toy_rl_task.Failing, "calls", 10)
@@ -196,13 +191,13 @@ def test_a_failing_reward_leaves_what_is_in_flight_saved(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="mine:reward"):
         train(config, tmp_path / "run")
     saved = list_steps(tmp_path / "run" / "checkpoints")
-    assert [info.step for info in saved] == [2]
+    assert [info.step for info in saved] == [2 * UPDATES]
     assert train(config, tmp_path / "run")["reason"] == "done"
     assert_same_end(tmp_path / "whole", tmp_path / "run")
 
 
 def test_disjoint_devices_write_and_learn_the_same():
-    words = ["mesh.data=4", "rl.minibatches=1", STALE(1)]
+    words = ["mesh.data=4", STALE(1)]
     apart = built(*words, "grpo.rollout_devices=4")
     assert set(apart.mesh.devices.flat) == set(jax.devices()[:4])
     pairs = zip(drive(built(*words), 2), drive(apart, 2), strict=True)
@@ -247,6 +242,15 @@ def test_weights_reach_the_sampler_without_the_host(monkeypatch):
         assert "fsdp" not in leaf.sharding.spec
     assert any("model" in x.sharding.spec for x in jax.tree.leaves(moved))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(moved), expected)
+
+
+def test_the_search_for_tags_serves_one_mesh_after_another():
+    tags, written = ThinkingTags((1,), (2,)), [b"a", b"<t>", b"</t>"]
+    for first in (0, 4):
+        mesh = sharding.make_mesh(sharding.MeshConfig(), jax.devices()[first:][:2])
+        with sharding.use_mesh(mesh):
+            found = token_budgets(["4"], tags, written, cap=8)
+            jax.jit(lambda x: jax.tree.map(jnp.sum, x))(found)
 
 
 REFUSED = {
