@@ -25,12 +25,23 @@ POLICY_NOTE = (
     "over completions."
 )
 
+WHILE_TRAINING = "in training"
+"""In the place of a budget: by the evaluation during training."""
+GREEDY = "eval/greedy_accuracy"
+MEASURED = {
+    "exact_accuracy": GREEDY,
+    "lenient_accuracy": "eval/greedy_lenient",
+    "mean_steps": "eval/thinking_tokens",
+    "mean_tokens": "eval/greedy_length",
+}
+
 
 def table_rows(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
     """Return one row per group and budget; accuracies are means over seeds.
 
     A single seed has the Wilson interval of its test set, several have the standard
-    error over seeds.
+    error over seeds. Policies that `lrm eval` has not measured have a row of what
+    training measured last.
     """
     rows = []
     for group in groups:
@@ -47,12 +58,27 @@ def table_rows(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
             ]
             rows.append(_row(group, budget, found))
         if not budgets:
-            rows.append(_row(group, "", []))
+            found = _while_training(group)
+            rows.append(_row(group, WHILE_TRAINING if found else "", found))
     return rows
 
 
+def _while_training(group: RunGroup) -> list[tuple[int | None, dict[str, Any]]]:
+    """Return each run's last evaluation in training; [] where one has none."""
+    found = []
+    for run in group.runs if group.is_policy else ():
+        last = next((r for r in reversed(run.metrics) if GREEDY in r), None)
+        if last is None:
+            return []
+        named = {name: last.get(key) for name, key in MEASURED.items()}
+        found.append((None, {**named, "ci95": None}))
+    return found
+
+
 def _row(
-    group: RunGroup, budget: str, found: list[tuple[int, dict[str, Any]]]
+    group: RunGroup,
+    budget: str,
+    found: Sequence[tuple[int | None, dict[str, Any]]],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": group.label,

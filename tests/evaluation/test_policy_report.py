@@ -52,6 +52,21 @@ def test_a_run_without_samples_or_evaluation(tmp_path):
     assert 'id="completions"' not in (run / "report" / "index.html").read_text()
 
 
+def test_what_training_measured_stands_in_for_an_evaluation(tmp_path):
+    run = make_policy_run(tmp_path / "run", recipe="sft", lines=[])
+    (run / "report" / "eval.json").unlink()
+    record = {"eval/greedy_accuracy": 0.375, "eval/greedy_lenient": 0.5}
+    record |= {"eval/greedy_length": 7.0}
+    lines = [{"step": 1, "eval/greedy_accuracy": 0.25}, {"step": 2, **record}]
+    lines.append({"step": 3, "loss/lm": 1.0})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    (row,) = write_report([run])["rows"]
+    assert (row["exact_accuracy"], row["lenient_accuracy"]) == (0.375, 0.5)
+    assert (row["mean_tokens"], row["mean_steps"], row["n"]) == (7.0, None, None)
+    table = (run / "report" / "table.md").read_text()
+    assert "| 1 | in training | 37.5 | 50.0 |  | 7.0 |" in table
+
+
 def test_policies_and_latent_reasoners_share_a_table(tmp_path):
     runs = [make_run(tmp_path / "latent"), make_policy_run(tmp_path / "policy")]
     result = write_report(runs, tmp_path / "out")
