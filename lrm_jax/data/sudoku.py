@@ -233,6 +233,16 @@ def isomorphism_classes(puzzles: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.unique(forms, axis=0, return_inverse=True)[1].reshape(-1)
 
 
+def _easy_share(
+    geometry: Geometry, asked: float | None, max_rating: int | None
+) -> float:
+    if max_rating == 0:
+        return 1.0
+    if asked is not None:
+        return asked
+    return 0.5 if geometry.side >= 9 else 1.0
+
+
 def generate(
     geometry: Geometry,
     count: int,
@@ -259,10 +269,7 @@ def generate(
     """
     from lrm_jax.data import sudoku_kernels
 
-    if max_easy is None:
-        max_easy = 0.5 if geometry.side >= 9 else 1.0
-    if max_rating == 0:
-        max_easy = 1.0
+    max_easy = _easy_share(geometry, max_easy, max_rating)
     seen: set[bytes] = set()
     kept: list[tuple[np.ndarray, np.ndarray, int]] = []
     easy, tried, patience = 0, 0, 100 * count + 20_000

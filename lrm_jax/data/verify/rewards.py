@@ -113,10 +113,7 @@ class Rewarder:
         if count % group_size:
             raise ValueError(f"{count} completions in groups of {group_size}")
         full = _with_prefixes(prompts, completions, prefixes)
-        examples = [
-            Example(prompts[i], answers[i], "", {k: v[i] for k, v in columns.items()})
-            for i in range(count)
-        ]
+        examples = _as_examples(prompts, answers, columns)
         verdicts = self.task.verify_batch(full, examples)
         counted = {"completion": token_lengths, "thought": thinking_tokens}
         rows = _Rows(
@@ -203,6 +200,18 @@ class Rewarder:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def _as_examples(
+    prompts: Sequence[str | list[Message]],
+    answers: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> list[Example]:
+    """Rows as the task's `verify_batch` takes them."""
+    return [
+        Example(prompt, answer, "", {name: v[i] for name, v in columns.items()})
+        for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
+    ]
 
 
 def _with_prefixes(
