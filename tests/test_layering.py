@@ -17,7 +17,7 @@ HEADER = [
     "# SPDX-License-Identifier: Apache-2.0",
 ]
 
-_BASE = {"types", "config"}
+_BASE = {"types", "config", "processes"}
 _NUMERIC = _BASE | {"masked", "losses", "logprobs", "steps", "sharding"}
 _BELOW = _NUMERIC | {
     *{"cost", "data", "models", "reasoning", "prm", "search", "rl"},
@@ -28,6 +28,7 @@ _TOP = _BELOW | {"recipes", "presets", "tooling"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "config": {"types"},
+    "processes": set(),
     "masked": _BASE,
     "steps": _BASE,
     "sharding": _BASE,

@@ -4,6 +4,7 @@
 
 import argparse
 
+from lrm_jax.cli import several
 from lrm_jax.cli.common import DONE, ENDINGS, Outcome, UsageError, table
 
 NAME = "train"
@@ -43,16 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="write a profiler trace of this many steps after the first",
     )
+    several.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
+    if args.profile is not None and args.profile < 1:
+        raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
+    if several.wanted(args) and not args.dry_run:
+        return several.run(args, _train)
+    return _train(args)
+
+
+def _train(args: argparse.Namespace) -> Outcome:
     from lrm_jax import presets
     from lrm_jax.config import apply_overrides, replace
     from lrm_jax.recipes.registry import recipe_of
 
-    if args.profile is not None and args.profile < 1:
-        raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})
@@ -65,7 +73,11 @@ def run(args: argparse.Namespace) -> Outcome:
         dry_run=args.dry_run,
         profile_steps=args.profile,
     )
-    if args.dry_run:
+    return _outcome(data, args.dry_run)
+
+
+def _outcome(data: dict, dry_run: bool) -> Outcome:
+    if dry_run:
         return Outcome(data, _dry_run_text(data))
     code = ENDINGS.get(data["reason"], DONE)
     text = f"{data['message']}\n{data['run_dir']}, step {data['step']}\n"

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax import processes
 from lrm_jax.evaluation.judges import (
     IGNORED,
     cells_right,
@@ -156,7 +157,7 @@ def depth_pass(
                 constrain=constrain,
             )
         if waiting is not None:
-            batches.append(jax.device_get(waiting))
+            batches.append(processes.to_host(waiting))
             if on_batch is not None:
                 on_batch(min(len(batches) * batch_size, n), n)
         waiting = running

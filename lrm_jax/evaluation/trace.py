@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax import processes
 from lrm_jax.data.views import PuzzleView
 from lrm_jax.evaluation.harness import gather, hide_labels, on_device
 from lrm_jax.evaluation.judges import IGNORED
@@ -68,7 +69,7 @@ def trace_thoughts(
     arrays = on_device(problems)
     count = arrays["inputs"].shape[0]
     rows = jnp.asarray(range(count) if indices is None else indices, jnp.int32)
-    record, steps, halted = jax.device_get(
+    record, steps, halted = processes.to_host(
         _record(
             reasoner,
             params,

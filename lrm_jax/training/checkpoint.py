@@ -4,9 +4,11 @@
 
 `checkpoints/<step>/` holds `state/` (Orbax, OCDBT), `extra.json` and, written
 last, `manifest.json`. Orbax writes every process's own shards and restores onto
-whatever shardings the abstract state names; no pickle is written or read.
+whatever shardings the abstract state names; no pickle is written or read. Of
+several processes each lists what it wrote, and the first one closes the list.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -19,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from lrm_jax import processes
 from lrm_jax.training import files, manifest, trees
 from lrm_jax.types import UserError
 
@@ -169,7 +172,7 @@ class Checkpointer:
         """
         self.wait()
         path = self._folder / str(step)
-        if manifest.exists(path) and step not in self._bad:
+        if processes.of_first(manifest.exists(path) and step not in self._bad):
             return
         text = json.dumps(extra or {}, allow_nan=False)
         leaves = trees.named_leaves(state)
@@ -187,7 +190,7 @@ class Checkpointer:
             {name: trees.key_to_data(leaf) for name, leaf in leaves.items()}
         )
         try:
-            if jax.process_index() == 0:
+            if processes.is_first():
                 _remove(path)
                 path.mkdir(parents=True)
             self._checkpointer().save(
@@ -239,7 +242,7 @@ class Checkpointer:
           UserError: all are damaged, or this one does not fit `abstract_state`.
         """
         self.wait()
-        step = self.newest_whole() if step is None else self._whole(step)
+        step = self._newest_of_first() if step is None else self._whole(step)
         path = self._folder / str(step)
         body = manifest.read(path)
         if body["kind"] != self._kind:
@@ -249,6 +252,17 @@ class Checkpointer:
             )
         state = trees.restore_tree(path, body, abstract_state)
         return state, manifest.read_extra(path), step
+
+    def _newest_of_first(self) -> int:
+        """Have the first process check, so that all restore the same step."""
+        found = None
+        if processes.is_first():
+            with contextlib.suppress(FileNotFoundError):
+                found = self.newest_whole()
+        found = processes.of_first(found)
+        if found is None:
+            raise FileNotFoundError(f"no checkpoint in {self._folder}")
+        return found
 
     def newest_whole(self) -> int:
         """Return the newest step without a fault, reporting those that have one."""
@@ -283,10 +297,13 @@ class Checkpointer:
         path = self._folder / str(step)
         try:
             self._checkpointer().wait_until_finished()
-            if jax.process_index() != 0:
+            if not processes.is_first():
+                manifest.write_part(path, jax.process_index())
+                manifest.wait_until_closed(path)
                 return
             files.write_atomic(path / "extra.json", extra)
-            manifest.write(path, {**body, "time": time.time()})
+            parts = manifest.wait_for_parts(path, jax.process_count() - 1)
+            manifest.write(path, {**body, "time": time.time()}, parts)
             files.sync_folder(self._folder)
         except Exception as error:
             self._fail(step, error)

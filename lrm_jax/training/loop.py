@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lrm_jax import processes
 from lrm_jax.training import metrics as metrics_lib
 from lrm_jax.training.checkpoint import Checkpointer
 from lrm_jax.training.clocks import Profile, Rate
 from lrm_jax.training.compiles import watched
 from lrm_jax.training.ending import LoopResult, Stop, explain
-from lrm_jax.training.interrupts import StopRequests
+from lrm_jax.training.interrupts import StopRequests, stop_requests
 from lrm_jax.training.mastery import Mastery
 from lrm_jax.training.progress import Style, make_progress
 from lrm_jax.training.run_folder import RunFolder
@@ -98,7 +99,7 @@ def run(
         step=int(state.step),
         watch=watch,
     )
-    with StopRequests() as requests:
+    with stop_requests() as requests:
         try:
             return loop.run(step_fn, state, next_batch, requests, profile_steps)
         finally:
@@ -140,6 +141,10 @@ class _Loop:
         self.rate = Rate()
         self.pending: tuple[int, metrics_lib.StepMetrics] | None = None
         self.recompiles = 0
+        self.ballot = processes.Ballot()
+        self.save_is_due = False
+        if not processes.is_first():
+            progress, watch = "off", None
         self.progress = make_progress(
             progress, name=folder.path.name, start=step, total=cfg.total_steps
         )
@@ -159,6 +164,8 @@ class _Loop:
         """Dispatch steps until something ends the run."""
         call = watched(step_fn)
         first, total, k = self.first, self.cfg.total_steps, self.cfg.steps_per_dispatch
+        if not processes.is_first():
+            profile_steps = 0
         profile = Profile(self.folder.path / "profile", first + k, profile_steps)
         try:
             batch = None
@@ -191,11 +198,17 @@ class _Loop:
             return self.finish(state, stop)
 
     def stop_if_asked(self, requests: StopRequests) -> None:
-        """Stop on a signal, on mastery or when time is up."""
-        if requests.reason:
-            raise Stop(requests.reason, requests.reason)
+        """Stop on a signal, on mastery or when time is up; note if a save is."""
+        asked = requests.poll()
+        if asked:
+            raise Stop(asked, asked)
         self.stop_if_mastered()
-        if 0 < self.cfg.max_time_s <= self.time_s():
+        elapsed = time.monotonic() - self.saved_time
+        time_up = 0 < self.cfg.max_time_s <= self.time_s()
+        save = 0 < self.checkpointer.cfg.every_s <= elapsed
+        word = self.ballot.hear(time_up + 2 * save)
+        self.save_is_due = word >= 2
+        if word % 2:
             raise Stop("time", f"time is up ({self.cfg.max_time_s:g} s)")
 
     def stop_if_mastered(self) -> None:
@@ -252,8 +265,7 @@ class _Loop:
         """Evaluate and save, after the metrics up to here are known to be sound."""
         evaluate = self.due(self.eval_every_steps, self.step)
         cfg = self.checkpointer.cfg
-        elapsed = time.monotonic() - self.saved_time
-        save = self.due(cfg.every_steps, self.step) or 0 < cfg.every_s <= elapsed
+        save = self.due(cfg.every_steps, self.step) or self.save_is_due
         if not (save or (evaluate and self.evaluate)):
             return
         self.read_pending()
@@ -283,7 +295,12 @@ class _Loop:
         return True
 
     def keep(self, state: TrainState) -> None:
-        """Save before an error ends the run: what was trained is not lost with it."""
+        """Save before an error ends the run: what was trained is not lost with it.
+
+        Not with several processes: the others may know nothing of the error.
+        """
+        if processes.several():
+            return
         self.read_pending()
         self.save(state)
         self.checkpointer.wait()
@@ -308,6 +325,7 @@ class _Loop:
         }
         self.checkpointer.save(self.step, state, saved, metric=metric)
         self.saved_step, self.saved_time = self.step, time.monotonic()
+        self.ballot.forget()
 
     def finish(self, state: TrainState, stop: Stop) -> LoopResult:
         """Read what is pending, evaluate, save, and say how it ended."""

@@ -4,11 +4,15 @@
 
 `manifest.json` is written last, so a step without one was never finished. It
 holds the size and sha256 of every file, and a seal over itself. Orbax alone
-restores flipped bits silently, so every restore checks all of it first.
+restores flipped bits silently, so every restore checks all of it first. Of
+several processes each hashes what it wrote itself, in `manifest.P.part`, and
+the first one puts the parts together.
 """
 
 import hashlib
 import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,14 +20,68 @@ from lrm_jax.training import files
 from lrm_jax.types import UserError
 
 NAME = "manifest.json"
+PART = ".part"
 FORMAT = 1
 
 _THREADS = 4
+_WAIT_S = 600.0  # another process's part of a large state, on a slow disk
 
 
-def write(folder: files.Path, body: dict[str, Any]) -> None:
-    """Hash everything in `folder`, put it on the disk, then close the list."""
-    paths = [path for path in files.files_under(folder) if path.name != NAME]
+def write(
+    folder: files.Path,
+    body: dict[str, Any],
+    parts: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Hash what `parts` do not list, put it on the disk, then close the list."""
+    listed = {name: entry for part in parts for name, entry in part.items()}
+    rest = [
+        path
+        for path in files.files_under(folder)
+        if path.name != NAME
+        and path.suffix != PART
+        and path.relative_to(folder).as_posix() not in listed
+    ]
+    listed.update(_hashed(folder, rest))
+    files.write_atomic(folder / NAME, _sealed({**body, "files": listed}))
+    for part in folder.glob(f"*{PART}"):
+        part.unlink()
+
+
+def write_part(folder: files.Path, process: int) -> None:
+    """List what a process (not the first) wrote: its folder of OCDBT."""
+    own = [
+        path
+        for path in files.files_under(folder)
+        if f"ocdbt.process_{process}" in path.relative_to(folder).parts
+    ]
+    listed = _hashed(folder, own)
+    files.write_atomic(folder / f"manifest.{process}{PART}", json.dumps(listed))
+
+
+def wait_for_parts(folder: files.Path, count: int) -> list[dict[str, Any]]:
+    """Return the lists of the `count` processes after the first."""
+    paths = [folder / f"manifest.{i + 1}{PART}" for i in range(count)]
+    for path in paths:
+        _wait_for(path)
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def wait_until_closed(folder: files.Path) -> None:
+    """Return once the first process has closed the list."""
+    _wait_for(folder / NAME)
+
+
+def _wait_for(path: files.Path) -> None:
+    end = time.monotonic() + _WAIT_S
+    while not path.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{path.name} was not written within {_WAIT_S:g} s")
+        time.sleep(0.02)
+
+
+def _hashed(folder: files.Path, paths: Iterable[files.Path]) -> dict[str, Any]:
+    """Return size and digest of files, which are on the disk then."""
+    paths = list(paths)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda path: files.sha256_file(path, sync=True), paths)
         listed = {
@@ -32,7 +90,7 @@ def write(folder: files.Path, body: dict[str, Any]) -> None:
         }
     for inner in {path.parent for path in paths}:
         files.sync_folder(inner)
-    files.write_atomic(folder / NAME, _sealed({**body, "files": listed}))
+    return listed
 
 
 def exists(folder: files.Path) -> bool:

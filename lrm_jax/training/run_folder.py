@@ -1,9 +1,10 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A run's folder, the only output of training: one run, one process at a time.
+"""A run's folder, the only output of training: one run at a time.
 
 `config.json` (fully resolved), `env.json` (versions, devices, commit),
-`metrics.jsonl`, `checkpoints/`, `report/`.
+`metrics.jsonl`, `checkpoints/`, `report/`. Of several processes the first one
+alone holds and writes it (checkpoints apart); the others only read.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from typing import Any, Self, TextIO
 
 import jax
 
+from lrm_jax import processes
 from lrm_jax.config import diff
 from lrm_jax.training import files
 from lrm_jax.training.metrics import json_line, kept_lines
@@ -30,7 +32,8 @@ from lrm_jax.types import UserError
 
 CONFIG, ENV, METRICS, LOCK = "config.json", "env.json", "metrics.jsonl", ".lock"
 SAMPLES = "samples.jsonl"
-_OURS = {CONFIG, ENV, METRICS, SAMPLES, LOCK, "checkpoints", "report", "profile"}
+_OURS = {CONFIG, ENV, METRICS, SAMPLES, LOCK}
+_OURS |= {"checkpoints", "report", "profile", "errors"}
 _SHOWN_DIFFERENCES = 6
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
@@ -44,8 +47,8 @@ class RunFolder:
       resumed: whether it held a run when it was opened.
     """
 
-    def __init__(self, path: files.Path, lock: TextIO, resumed: bool) -> None:
-        """Take over a locked folder; use `open_run`."""
+    def __init__(self, path: files.Path, lock: TextIO | None, resumed: bool) -> None:
+        """Take over a locked folder (no lock: not the first process)."""
         self.path = path
         self.resumed = resumed
         self._lock = lock
@@ -62,6 +65,8 @@ class RunFolder:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to `metrics.jsonl`; NaN and infinity become null."""
+        if self._lock is None:
+            return
         with files.user_errors(f"metrics of {self.path} cannot be written"):
             files.append_line(self.path / METRICS, json_line(record))
 
@@ -76,6 +81,8 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Cut `metrics.jsonl` back to `step`: drop later and torn records."""
+        if self._lock is None:
+            return
         path = self.path / METRICS
         with files.user_errors(f"metrics of {self.path} cannot be cut back"):
             if not path.exists():
@@ -89,7 +96,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others in."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         """Return the folder, to be closed at the end of `with`."""
@@ -118,6 +126,8 @@ def open_run(
       UserError: in use, of another config, of something else, or not writable.
     """
     path = files.as_path(run_dir)
+    if not processes.is_first():
+        return RunFolder(path, None, processes.of_first(None))
     with files.user_errors(f"run folder {path} cannot be used"):
         _refuse_strange_folder(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -128,7 +138,7 @@ def open_run(
         except BaseException:
             lock.close()
             raise
-    return RunFolder(path, lock, resumed)
+    return RunFolder(path, lock, processes.of_first(resumed))
 
 
 def check_run(
@@ -147,6 +157,8 @@ def check_run(
     Raises:
       UserError: in use, of another config, or of something else.
     """
+    if not processes.is_first():
+        return
     path = files.as_path(run_dir)
     with files.user_errors(f"run folder {path} cannot be used"):
         _refuse_strange_folder(path)

@@ -1,0 +1,180 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A parent that touches no device, so that one lost process ends them all soon.
+
+The runtime aborts a process that has lost another, or leaves it waiting in a
+collective: nothing in that process can then speak. Its parent can: it watches
+the run folder for what failed first, prints that and returns that exit code.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn
+
+from lrm_jax.training import first_error
+from lrm_jax.training.first_error import Failure
+from lrm_jax.types import UserError
+
+CHANNEL = "LRM_SUPERVISOR_FD"
+INTERRUPTED = 130
+# Longer than heartbeat and shutdown: who can end by itself does.
+_GRACE_S = 5.0
+_POLL_S = 0.25
+_PR_SET_PDEATHSIG = 1
+
+
+class Ended(NamedTuple):
+    """How a supervised process ended.
+
+    Attributes:
+      code: exit code, that of the failure that began it.
+      output: what it wrote on standard output.
+      line: what is to be told; "" where it has been.
+    """
+
+    code: int
+    output: bytes
+    line: str
+
+
+def supervised() -> bool:
+    """Return whether this process is the child of a supervisor."""
+    return CHANNEL in os.environ
+
+
+def tell_start(start: str, process: int) -> None:
+    """Tell the supervisor (from the child) what records belong to this start."""
+    with os.fdopen(int(os.environ.pop(CHANNEL)), "w") as channel:
+        channel.write(f"{start} {process}\n")
+
+
+def die_with_parent() -> None:
+    """Have SIGTERM sent to this process when its supervisor is killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def fail(run_dir: str, start: str, failure: Failure) -> NoReturn:
+    """Leave the record and end at once: no exit handler waits for the others."""
+    try:
+        first_error.write(run_dir, start, failure)
+    except UserError as error:
+        print(f"lrm: {error}", file=sys.stderr)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(failure.code)
+
+
+def supervise(command: Sequence[str], run_dir: str) -> Ended:
+    """Run a training process and end when it does, or when another has failed.
+
+    Args:
+      command: the child's, which calls `tell_start`.
+      run_dir: the run's folder.
+    """
+    return _Supervisor(command, run_dir).run()
+
+
+class _Supervisor:
+    """One child, its channel and its output."""
+
+    def __init__(self, command: Sequence[str], run_dir: str) -> None:
+        self.run_dir = run_dir
+        self.asked: int | None = None
+        read, write = os.pipe()
+        self.child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[write],
+            env={**os.environ, CHANNEL: str(write)},
+            start_new_session=True,  # Ctrl-C comes through `ask`
+        )
+        os.close(write)
+        self.start, self.process = "", -1
+        self.output = b""
+        self.readers = [
+            threading.Thread(target=self._read_channel, args=(read,), daemon=True),
+            threading.Thread(target=self._read_output, daemon=True),
+        ]
+        for reader in self.readers:
+            reader.start()
+
+    def run(self) -> Ended:
+        """Wait for the end."""
+        before = {
+            n: signal.signal(n, self.ask) for n in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            self.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self.child.poll() is None:
+                self.child.kill()
+                self.child.wait()
+        for reader in self.readers:
+            reader.join(_GRACE_S)
+        return self.ended()
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Hand a signal on, as the runtime wants it; a second Ctrl-C ends at once."""
+        del frame
+        again = self.asked is not None and number == signal.SIGINT
+        self.asked = self.asked or number
+        self.child.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait for the child; once another has failed, not for long."""
+        failed_at = None
+        while True:
+            try:
+                self.child.wait(_POLL_S)
+                return
+            except subprocess.TimeoutExpired:
+                pass
+            if failed_at is None and self.first_failure() is not None:
+                failed_at = time.monotonic()
+            if failed_at is not None and time.monotonic() - failed_at > _GRACE_S:
+                self.child.kill()
+
+    def first_failure(self) -> Failure | None:
+        """Return what failed first in this start, if anything did."""
+        return first_error.first(self.run_dir, self.start) if self.start else None
+
+    def ended(self) -> Ended:
+        """Say how it ended."""
+        code = self.child.returncode
+        if code < 0 and self.start and self.asked != signal.SIGINT:
+            own = first_error.of_signal(self.process, -code)
+            if not self.first_failure():
+                first_error.write(self.run_dir, self.start, own)
+        failure = self.first_failure()
+        if failure is not None and code != 0:
+            own = failure.process == self.process and code == failure.code
+            line = f"process {failure.process}: {failure.line}"
+            if failure.lost:
+                line += "; another process was lost (its machine, or killed)"
+            return Ended(failure.code, self.output, "" if own else line)
+        if self.asked == signal.SIGINT and code in (143, -signal.SIGKILL):
+            return Ended(INTERRUPTED, self.output, "")
+        line = f"the training process was ended by signal {-code}" if code < 0 else ""
+        return Ended(128 - code if code < 0 else code, self.output, line)
+
+    def _read_channel(self, read: int) -> None:
+        with os.fdopen(read) as channel:
+            for line in channel:
+                start, process = line.split()
+                self.process, self.start = int(process), start
+
+    def _read_output(self) -> None:
+        stdout: Any = self.child.stdout
+        self.output = stdout.read()
