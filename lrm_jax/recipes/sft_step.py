@@ -57,6 +57,7 @@ def sum_tokens(
     *,
     chunk: int,
     look_ahead: bool = False,
+    packed: bool = True,
 ) -> TokenSums:
     """Score the learned tokens of a batch of (packed) rows.
 
@@ -66,12 +67,18 @@ def sum_tokens(
       batch: `[B, T]` arrays.
       chunk: columns of the vocabulary at a time.
       look_ahead: let the multi-token-prediction blocks predict, too.
+      packed: rows may hold several examples; of one each, padding and causality
+        say all, which a fused attention can use (`flash.py`).
     """
     weights = full_weights(params)
     batch = {k: constrain(x, "batch", "seq") for k, x in batch.items()}
     segments = batch["segment_ids"]
     output = policy.forward(
-        weights, batch["ids"], batch["positions"], segments > 0, segments
+        weights,
+        batch["ids"],
+        batch["positions"],
+        segments > 0,
+        segments if packed else None,
     )
     hidden = output.hidden
     scores = chunked_logps(
@@ -172,6 +179,7 @@ class SftStep:
                     rows,
                     chunk=self.sft.chunk,
                     look_ahead=bool(further),
+                    packed=self.sft.pack,
                 )
                 scale = jnp.maximum(count, 1).astype(sums.nats.dtype)
                 metrics = {
