@@ -97,7 +97,15 @@ def import_hf(
     """
     src, dst = Path(src), Path(dst)
     refuse_taken(dst, "import")
-    loaded = load_hf(src, dtype=dtype, param_dtype=param_dtype, scan_layers=scan_layers)
+    if mtp_layers < 0:
+        raise UserError(f"--mtp-layers {mtp_layers}: expected 0 or more")
+    loaded = load_hf(
+        src,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        scan_layers=scan_layers,
+        mtp_layers=mtp_layers,
+    )
     has_text = (src / "tokenizer.json").is_file()
     text = TokenizerConfig()
     if has_text:

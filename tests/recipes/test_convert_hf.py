@@ -73,6 +73,21 @@ def test_in_and_out_again_is_byte_for_byte_the_same(folder, tmp_path):
     assert config == json.loads((folder / "config.json").read_text())
 
 
+def test_blocks_of_multi_token_prediction_are_kept_when_asked_for(folder, tmp_path):
+    cfg = dataclasses.replace(TINY, mtp_layers=1)
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    write_shards(folder, hf_tensors(cfg, draw(cfg), "BF16"), 3000, {"format": "pt"})
+    words = ["import", "hf", str(folder)]
+    assert cli.main([*words, str(tmp_path / "kept"), "--mtp-layers", "1"]) == 0
+    kept = load_policy(str(tmp_path / "kept"))
+    assert kept.config.model.mtp_layers == 1 and "mtp_0" in kept.weights
+    assert cli.main([*words, str(tmp_path / "left")]) == 0
+    left = load_policy(str(tmp_path / "left"))
+    assert left.config.model.mtp_layers == 0 and "mtp_0" not in left.weights
+    assert cli.main([*words, str(tmp_path / "no"), "--mtp-layers", "-1"]) == 2
+
+
 def test_an_import_is_a_run_that_recipes_start_from(folder, tmp_path):
     run = tmp_path / "run"
     import_hf(folder, run)
