@@ -45,8 +45,3 @@ def answer_entropy(extracted: Sequence[str]) -> float:
         return 0.0
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum()) + 0.0
-
-
-def modal_share(extracted: Sequence[str]) -> tuple[str, float]:
-    """Return the commonest answer given, and its share."""
-    return constant_score(extracted)
