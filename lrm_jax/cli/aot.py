@@ -7,6 +7,7 @@ axis, and the least time a step can take. Nothing runs; no TPU is needed.
 """
 
 import argparse
+import sys
 from typing import Any
 
 from lrm_jax.cli.common import Outcome, UsageError, table
@@ -27,11 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--topology",
-        required=True,
-        help="a slice: v5e:2x4, v5p:8x8x16, or an accelerator type as v5p-64",
+        help="a slice: v5e:2x4, v5p:8x8x16, or an accelerator type as v5p-64; "
+        "by default the one that a preset at scale is meant for",
     )
     parser.add_argument(
         "--mesh", help="data=N,fsdp=N,model=N, -1 on one axis for the rest"
+    )
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="try the meshes of a slice, or with --topology CHIP the slices of a chip "
+        "until two of them fit",
+    )
+    parser.add_argument(
+        "--programs", default="", help="update,score,rollout: only these (all)"
     )
     parser.add_argument(
         "--slices", type=int, default=1, help="slices joined by the network (1)"
@@ -50,18 +60,36 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax import presets
     from lrm_jax.config import apply_overrides
+    from lrm_jax.presets.scale import SLICES
     from lrm_jax.recipes.aot import estimate
+    from lrm_jax.recipes.aot_sweep import sweep
 
     config = apply_overrides(presets.get(args.preset), args.overrides)
-    data = estimate(
-        config,
-        args.topology,
-        slices=args.slices,
-        mesh=parse_mesh(args.mesh),
-        full_effort=args.full_effort,
-        timeout_s=args.timeout,
-    )
+    topology, mesh = args.topology, parse_mesh(args.mesh)
+    if topology is None and args.preset in SLICES:
+        topology = SLICES[args.preset].topology
+    if topology is None:
+        raise UsageError("--topology is missing, for example --topology v5e:2x4")
+    meant = SLICES.get(args.preset)
+    if mesh is None and meant is not None and meant.topology == topology:
+        mesh = meant.mesh
+    programs = [word.strip() for word in args.programs.split(",") if word.strip()]
+    options: dict[str, Any] = {
+        "slices": args.slices,
+        "programs": programs,
+        "full_effort": args.full_effort,
+        "timeout_s": args.timeout,
+    }
+    if args.sweep:
+        found = sweep(config, topology, show=_show, **options)
+        return Outcome(found, describe_sweep(found), 0 if found["smallest"] else 1)
+    data = estimate(config, topology, mesh=mesh, **options)
     return Outcome(data, describe(data), 0 if data["fits"] else 1)
+
+
+def _show(line: str) -> None:
+    if sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
 
 
 def parse_mesh(text: str | None) -> Any:
@@ -141,3 +169,21 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
+
+
+def describe_sweep(found: dict[str, Any]) -> str:
+    """Return the table of a sweep, and what it comes to."""
+    rows = []
+    for one in found["results"]:
+        mesh = ",".join(f"{name}={size}" for name, size in one["mesh"].items())
+        total = None if one["bytes"] is None else size(one["bytes"])
+        fits = {True: "yes", False: "no"}.get(one["fits"], "refused")
+        time_s, bound = one["step_time_s_estimate"], one["bound_by"]
+        rows.append([one["topology"], mesh, fits, total, time_s, bound])
+    head = ["slice", "mesh", "fits", "bytes a chip", "s a step or more", "bound by"]
+    lines = [table(head, rows), ""]
+    for name in ("smallest", "fastest"):
+        one = found[name]
+        mesh = one and ",".join(f"{k}={v}" for k, v in one["mesh"].items())
+        lines.append(f"{name}: {one['topology']} {mesh}" if one else f"{name}: none")
+    return "\n".join(lines)

@@ -37,7 +37,8 @@ class Work:
       args: `jax.ShapeDtypeStruct` with shardings.
       model_flops: by the recipe's formula, over all devices.
       while_bound: turns of loops whose end depends on data.
-      times: how often it runs a step.
+      beside: abstract arrays that lie on the devices while it runs and are no
+        arguments.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Work:
     args: tuple[Any, ...]
     model_flops: int
     while_bound: int | None = None
-    times: int = 1
+    beside: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Compiled:
 
     Attributes:
       name: of the work.
-      fits: whether the compiler found room for it.
+      fits: whether the compiler found room for it, and what lies beside it.
       model_flops: by the recipe's formula, over all devices.
       hardware_flops: as traced, recomputation included, over all devices.
       argument_bytes: of all arguments on a device.
@@ -67,8 +68,8 @@ class Compiled:
       memory_traffic: bytes between a device and its memory; None where it does
         not fit.
       collectives: what a device sends; empty where it does not fit.
+      beside_bytes: of what lies on a device meanwhile and is no argument.
       compile_s: seconds of tracing, lowering and compiling.
-      times: how often it runs a step.
     """
 
     name: str
@@ -83,8 +84,8 @@ class Compiled:
     available_bytes: int | None
     memory_traffic: int | None
     collectives: tuple[Collective, ...]
+    beside_bytes: int
     compile_s: float
-    times: int = 1
 
 
 def topology_devices(one: Slice, slices: int = 1) -> list[Any]:
@@ -147,8 +148,8 @@ def compile_work(work: Work, mesh: Any, *, full_effort: bool = False) -> Compile
         available_bytes=None,
         memory_traffic=traffic.hbm_bytes(text, while_bound=bound),
         collectives=tuple(read_collectives(text, dict(mesh.shape), while_bound=bound)),
+        beside_bytes=device_bytes(work.beside),
         compile_s=seconds,
-        times=work.times,
     )
 
 
@@ -170,8 +171,8 @@ def _too_large(work: Work, flops: int, message: str, seconds: float) -> Compiled
         available_bytes=int(float(room) * _UNITS[room_unit]),
         memory_traffic=None,
         collectives=(),
+        beside_bytes=device_bytes(work.beside),
         compile_s=seconds,
-        times=work.times,
     )
 
 

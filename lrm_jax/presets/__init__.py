@@ -23,6 +23,13 @@ from lrm_jax.presets.published import (
     trm_mlp_sudoku,
 )
 from lrm_jax.presets.reinforcement import grpo_addition, sft_addition_cold
+from lrm_jax.presets.scale import (
+    grpo_8b,
+    grpo_8b_v5p_512,
+    grpo_30b_a3b,
+    hrm_1b,
+    trm_arc_1m,
+)
 from lrm_jax.presets.small import (
     quickstart_latent,
     sudoku4_tiny,
@@ -51,6 +58,11 @@ PRESETS: dict[str, Preset] = {
         sft_jsonl,
         sft_addition_cold,
         grpo_addition,
+        grpo_8b,
+        grpo_8b_v5p_512,
+        grpo_30b_a3b,
+        trm_arc_1m,
+        hrm_1b,
     )
 }
 

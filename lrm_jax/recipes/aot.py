@@ -32,6 +32,7 @@ def estimate(
     *,
     slices: int = 1,
     mesh: MeshConfig | None = None,
+    programs: Sequence[str] = (),
     full_effort: bool = False,
     timeout_s: float = 900.0,
 ) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def estimate(
       topology: `v5e:2x4`, or an accelerator type.
       slices: how many of them, joined by the data-center network.
       mesh: in place of the config's.
+      programs: which of the step's (`update`, `score`, `rollout`); all by default.
       full_effort: compile as for a run; several times longer, nearly the same
         figures.
       timeout_s: of the compiler's process.
@@ -56,6 +58,7 @@ def estimate(
         "config": to_dict(config),
         "topology": one.name,
         "slices": slices,
+        "programs": list(programs),
         "full_effort": full_effort,
     }
     return child.ask(MODULE, request, timeout_s)
@@ -112,17 +115,46 @@ def _latent(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
     return latent_work(config, mesh)
 
 
+def _sft(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
+    from lrm_jax.recipes.aot_policy import sft_work
+
+    return sft_work(config, mesh)
+
+
+def _grpo(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
+    from lrm_jax.recipes.aot_policy import grpo_work
+
+    return grpo_work(config, mesh)
+
+
 _PLANS: dict[str, Callable[[Any, Mesh], tuple[Any, list[Work]]]] = {
     "latent": _latent,
+    "sft": _sft,
+    "grpo": _grpo,
 }
 
 
 def compile_for(
-    config: Any, one: Slice, devices: Sequence[Any], slices: int, full_effort: bool
+    config: Any,
+    one: Slice,
+    devices: Sequence[Any],
+    *,
+    slices: int = 1,
+    programs: Sequence[str] = (),
+    full_effort: bool = False,
 ) -> dict[str, Any]:
-    """Compile the programs of a step for devices and return the report."""
+    """Compile the programs of a step for devices and return the report.
+
+    Raises:
+      UserError: a program that the recipe has not.
+    """
     mesh = topology_mesh(config.mesh, devices, slices)
     state, works = plan(config, mesh)
+    names = [work.name for work in works]
+    for name in programs:
+        if name not in names:
+            raise UserError(f"--programs {name!r}: expected some of {', '.join(names)}")
+    works = [work for work in works if not programs or work.name in programs]
     compiled = [compile_work(work, mesh, full_effort=full_effort) for work in works]
     return report(config, one, mesh, state, compiled, slices)
 
@@ -150,16 +182,19 @@ def report(
     """Return the figures of a step as JSON.
 
     Bytes and FLOPs are those of a chip; of several programs, FLOPs, traffic and
-    collectives add up and memory is that of the largest.
+    collectives add up and memory is that of the largest. `bytes_per_chip`: `params`,
+    `optimizer` (its moments, averaged weights) and `carry` by their shapes,
+    `arguments` the compiler's count of these and of the batch, `activations` what the
+    program makes meanwhile, `beside` what lies there and is no argument of its.
     """
     links = axis_links(mesh)
     bounds = [_bound(one, program, links, mesh.size) for program in programs]
-    fits = all(program.fits for program in programs)
+    fits = all(fits_beside(one, program) for program in programs)
     chips = one.chips * slices
-    step_s = sum(b.step_s * p.times for b, p in zip(bounds, programs, strict=True))
-    model = sum(p.model_flops * p.times for p in programs)
-    hardware = sum(p.hardware_flops * p.times for p in programs)
-    seconds = _summed(bounds, programs)
+    step_s = sum(b.step_s for b in bounds)
+    model = sum(p.model_flops for p in programs)
+    hardware = sum(p.hardware_flops for p in programs)
+    seconds = _summed(bounds)
     sent = [c for p in programs for c in p.collectives]
     return {
         "fits": fits,
@@ -188,6 +223,12 @@ def report(
     }
 
 
+def fits_beside(one: Slice, program: Compiled) -> bool:
+    """Return whether a program fits a chip with what lies there meanwhile."""
+    room = one.chip.hbm_bytes / one.chip.devices_per_chip
+    return program.fits and program.needed_bytes + program.beside_bytes <= room
+
+
 def memory_of(
     state: Any, programs: Sequence[Compiled], per_chip: int
 ) -> dict[str, int | None]:
@@ -196,11 +237,12 @@ def memory_of(
     Where a program does not fit, `total` is what the compiler asks for, and
     activations are not known.
     """
-    largest = max(programs, key=lambda p: (not p.fits, p.needed_bytes))
+    size = lambda p: p.needed_bytes + p.beside_bytes
+    largest = max(programs, key=lambda p: (not p.fits, size(p)))
     table = device_bytes(state.params) * per_chip
     optimizer = device_bytes((state.opt_state, state.ema)) * per_chip
     carried = device_bytes(state.carry) * per_chip
-    total = largest.needed_bytes * per_chip
+    total = size(largest) * per_chip
     arguments = largest.argument_bytes * per_chip
     activations = code = None
     if largest.temp_bytes is not None and largest.output_bytes is not None:
@@ -214,6 +256,7 @@ def memory_of(
         "arguments": arguments,
         "activations": activations,
         "code": code,
+        "beside": largest.beside_bytes * per_chip,
         "total": total,
         "available": None if available is None else available * per_chip,
     }
@@ -231,13 +274,11 @@ def _bound(
     )
 
 
-def _summed(
-    bounds: Sequence[Roofline], programs: Sequence[Compiled]
-) -> dict[str, float]:
+def _summed(bounds: Sequence[Roofline]) -> dict[str, float]:
     total: dict[str, float] = {}
-    for bound, program in zip(bounds, programs, strict=True):
+    for bound in bounds:
         for name, seconds in bound.seconds.items():
-            total[name] = total.get(name, 0.0) + seconds * program.times
+            total[name] = total.get(name, 0.0) + seconds
     return total
 
 
@@ -247,10 +288,10 @@ def _program(program: Compiled, bound: Roofline, one: Slice) -> dict[str, Any]:
     return {
         "name": program.name,
         "fits": fits,
-        "times": program.times,
         "model_flops": program.model_flops,
         "hardware_flops": program.hardware_flops,
         "needed_bytes": program.needed_bytes * per_chip,
+        "beside_bytes": program.beside_bytes * per_chip,
         "collectives": by_axis(program.collectives) if fits else None,
         "seconds": bound.seconds if fits else None,
         "bound_by": bound.bound_by if fits else None,

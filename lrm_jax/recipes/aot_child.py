@@ -17,8 +17,14 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     one = find_slice(request["topology"])
     config = read_config_of(request["config"], "the request")
     slices = request["slices"]
-    devices = topology_devices(one, slices)
-    return compile_for(config, one, devices, slices, request["full_effort"])
+    return compile_for(
+        config,
+        one,
+        topology_devices(one, slices),
+        slices=slices,
+        programs=request["programs"],
+        full_effort=request["full_effort"],
+    )
 
 
 if __name__ == "__main__":
