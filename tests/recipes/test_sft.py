@@ -42,6 +42,8 @@ TINY = [
     "optim.lr_warmup_steps=2",
     "optim.lr_min_ratio=1.0",
 ]
+QUICK = ["eval.greedy=false", "checkpoint.best_metric=eval/loss"]
+"""Without decoding, which costs most to compile."""
 
 
 def tiny(*words):
@@ -86,7 +88,7 @@ def records(folder):
 @pytest.mark.parametrize("endless", [True, False])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, sums, endless):
     words = ["train.ema_decay=0.9", "train.steps_per_dispatch=2", "train.grad_accum=2"]
-    words += ["mesh.data=2", "eval.greedy=false", "checkpoint.best_metric=eval/loss"]
+    words += ["mesh.data=2", *QUICK]
     if not endless:
         words += ["task=none", f"data.path={sums}", "tokenizer.kind=symbols"]
         words += ["model.vocab_size=0"]
@@ -140,8 +142,7 @@ def test_it_learns_and_stops_early(tmp_path):
 
 def test_other_data_and_other_settings_are_refused(tmp_path, sums):
     words = ["task=none", "tokenizer.kind=bytes", "model.vocab_size=0"]
-    words += ["train.total_steps=1", "eval.greedy=false"]
-    words += ["checkpoint.best_metric=eval/loss", "model.max_seq_len=64"]
+    words += ["train.total_steps=1", "model.max_seq_len=64", *QUICK]
     data = tmp_path / "mine.jsonl"
     shutil.copy(sums, data)
     config = tiny(*words, f"data.path={data}")
@@ -159,7 +160,8 @@ def test_other_data_and_other_settings_are_refused(tmp_path, sums):
 def test_a_run_starts_from_another(run_dir, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(run_dir, source)
-    config = tiny("train.total_steps=1", "optim.lr=0.0", "seed=7")
+    words = [*QUICK, "optim.lr=0.0", "seed=7"]
+    config = tiny(*words, "train.total_steps=1")
     train(config, tmp_path / "run", init_from=f"{source}@3")
     there = load_params(str(source), 3)
     jax.tree.map(
@@ -170,14 +172,15 @@ def test_a_run_starts_from_another(run_dir, tmp_path):
     written = json.loads((tmp_path / "run" / "config.json").read_text())
     assert written["init_from_sha256"] == there.source_hash
     shutil.rmtree(source)  # it is not needed to go on
-    longer = tiny("train.total_steps=2", "optim.lr=0.0", "seed=7")
+    longer = tiny(*words, "train.total_steps=2")
     again = train(longer, tmp_path / "run", init_from=f"{source}@3")
     assert again["resumed_from"] == 1
 
 
 def test_weights_are_loaded_onto_their_mesh(run_dir, tmp_path):
     words = ["mesh.data=2", "mesh.fsdp=2", "mesh.model=2", "train.total_steps=1"]
-    train(tiny(*words, "optim.lr=0.0"), tmp_path / "run", init_from=str(run_dir))
+    config = tiny(*words, *QUICK, "optim.lr=0.0")
+    train(config, tmp_path / "run", init_from=str(run_dir))
     run = lrm_jax.load(str(tmp_path / "run"))
     kernel = run.weights["layers_0"]["mlp"]["gate_proj"]["kernel"]
     assert kernel.sharding.shard_shape(kernel.shape) == (8, 8)
@@ -188,7 +191,8 @@ def test_weights_are_loaded_onto_their_mesh(run_dir, tmp_path):
 
 
 def test_the_average_is_what_others_start_from(run_dir, tmp_path):
-    config = tiny("train.ema_decay=0.5", "train.total_steps=2", "optim.lr=0.1")
+    words = ["train.ema_decay=0.5", "train.total_steps=2", "optim.lr=0.1"]
+    config = tiny(*words, *QUICK)
     train(config, tmp_path / "source")
     loaded = load_params(str(tmp_path / "source"))
     weights = load_policy(str(tmp_path / "source")).weights
@@ -214,12 +218,12 @@ def test_what_does_not_fit_is_named(run_dir, tmp_path, words, message):
 
 
 def test_a_value_head_may_be_new(run_dir, tmp_path):
-    config = tiny("model.value_head=true", "train.total_steps=1", "optim.lr=0.0")
+    words = [*QUICK, "train.total_steps=1", "optim.lr=0.0"]
+    config = tiny(*words, "model.value_head=true")
     train(config, tmp_path / "run", init_from=str(run_dir))
     params = load_params(str(tmp_path / "run")).params["weights"]
     assert params["value_head"]["kernel"].shape == (16, 1)
-    plain = tiny("train.total_steps=1")
-    train(plain, tmp_path / "again", init_from=str(tmp_path / "run"))
+    train(tiny(*words), tmp_path / "again", init_from=str(tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +241,7 @@ def imported(run_dir, tmp_path_factory):
 
 def test_model_and_tokenizer_are_inherited(imported, tmp_path, capsys):
     words = ["inherit=true", "model.d_model=999", "train.total_steps=1"]
-    config = tiny(*words)
+    config = tiny(*words, *QUICK)
     with pytest.raises(UserError, match="inherit=true takes model and tokenizer from"):
         train(config, tmp_path / "run")
     train(config, tmp_path / "run", init_from=str(imported))
@@ -292,7 +296,7 @@ def test_an_import_without_a_tokenizer(imported, tmp_path, sums):
     with pytest.raises(UserError, match=message):
         train(tiny(*words), tmp_path / "run", init_from=str(source))
     words += ["tokenizer.kind=symbols", "tokenizer.symbols=0 1 2 3 4 5 6 7 8 9 + ="]
-    train(tiny(*words), tmp_path / "run", init_from=str(source))
+    train(tiny(*words, *QUICK), tmp_path / "run", init_from=str(source))
 
 
 def test_latent_runs_are_no_policies(tmp_path):
@@ -309,7 +313,7 @@ LORA = ["lora=LoraConfig", "lora.rank=2", "lora.targets=(q|v|up)_proj", "optim.l
 
 @pytest.mark.parametrize("mesh", [["mesh.data=8"], ["mesh.fsdp=2", "mesh.model=2"]])
 def test_adapters_alone_are_trained(run_dir, tmp_path, mesh):
-    words = [*LORA, *mesh, "train.total_steps=2", "train.ema_decay=0.5"]
+    words = [*LORA, *QUICK, *mesh, "train.total_steps=2", "train.ema_decay=0.5"]
     train(tiny(*words), tmp_path / "run", init_from=str(run_dir))
     loaded = load_params(str(tmp_path / "run"))
     before = load_params(str(run_dir)).params["weights"]
@@ -326,7 +330,7 @@ def test_adapters_alone_are_trained(run_dir, tmp_path, mesh):
         + 16.0 / 2 * average["lora_a"] @ average["lora_b"],
         atol=1e-6,
     )
-    plain = tiny("train.total_steps=1", "optim.lr=0.0")
+    plain = tiny(*QUICK, "train.total_steps=1", "optim.lr=0.0")
     train(plain, tmp_path / "next", init_from=str(tmp_path / "run"))
     after = load_params(str(tmp_path / "next")).params["weights"]
     jax.tree.map(np.testing.assert_array_equal, after, weights)
@@ -335,7 +339,7 @@ def test_adapters_alone_are_trained(run_dir, tmp_path, mesh):
 
 
 def test_a_run_with_adapters_resumes_exactly(run_dir, tmp_path):
-    words = [*LORA, "eval.greedy=false", "checkpoint.best_metric=eval/loss"]
+    words = [*LORA, *QUICK]
     train(tiny(*words), tmp_path / "whole", init_from=str(run_dir))
     half = tiny(*words, "train.total_steps=3")
     train(half, tmp_path / "half", init_from=str(run_dir))
@@ -376,7 +380,7 @@ def test_configs_that_cannot_run(tmp_path, words, message):
 
 
 def test_padded_rows_are_legal(tmp_path):
-    config = tiny("model.vocab_size=32", "train.total_steps=1")
+    config = tiny(*QUICK, "model.vocab_size=32", "train.total_steps=1")
     train(config, tmp_path / "run")
     written = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (written["model"]["vocab_size"], written["model"]["vocab_rows"]) == (19, 32)
