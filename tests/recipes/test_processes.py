@@ -1,0 +1,79 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Two processes with four devices each train as one process with eight."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lrm_jax import presets
+from lrm_jax.config import apply_overrides
+from lrm_jax.recipes import latent
+from lrm_jax.training.checkpoint import list_steps, verify
+from tests.recipes import process_runs as runs
+from tests.training.chaos_resume import last_arrays, records
+
+TIMEOUT_S = 240
+
+
+def train_alone(run_dir, *words):
+    config = apply_overrides(presets.get(runs.TINY[0]), [*runs.TINY[1:], *words])
+    return latent.train(config, str(run_dir), progress="off")
+
+
+def losses_of(run_dir):
+    return [r["loss/total"] for r in records(run_dir) if "loss/total" in r]
+
+
+def assert_close(one, two):
+    (arrays, counters), (others, _) = last_arrays(one), last_arrays(two)
+    assert arrays.keys() == others.keys()
+    for name in arrays:
+        if arrays[name].dtype.kind != "f":
+            np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
+            continue
+        a, b = arrays[name].astype(np.float64), others[name].astype(np.float64)
+        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a), name
+    losses = [losses_of(run) for run in (one, two)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    return counters
+
+
+@pytest.fixture(scope="module")
+def two_by_four(tmp_path_factory):
+    """A run of five steps by two processes with four devices each."""
+    run_dir = tmp_path_factory.mktemp("processes") / "run"
+    children = runs.start(run_dir, 2, 4, "train.total_steps=5")
+    outputs = runs.wait(children, TIMEOUT_S)
+    errors = [runs.log_of(run_dir, rank).read_text() for rank in (0, 1)]
+    assert [child.returncode for child in children] == [0, 0], errors
+    return run_dir, outputs, errors
+
+
+def test_two_processes_by_four_devices_are_one_by_eight(two_by_four, tmp_path):
+    run_dir, _, _ = two_by_four
+    train_alone(tmp_path / "one", "train.total_steps=5")
+    assert_close(tmp_path / "one", run_dir)
+    env = json.loads((run_dir / "env.json").read_text())
+    assert env["processes"] == 2 and len(env["devices"]) == 8
+
+
+def test_the_first_process_alone_speaks(two_by_four):
+    run_dir, outputs, errors = two_by_four
+    said = json.loads(outputs[0])
+    assert said["step"] == 5 and said["reason"] == "done" and outputs[1] == ""
+    assert "step 5/5" in errors[0] and "step" not in errors[1]
+    assert len(losses_of(run_dir)) == 5
+    assert (run_dir / "report" / "eval.json").exists()
+    assert not (run_dir / "errors").exists()
+
+
+def test_each_process_lists_its_part_of_a_checkpoint(two_by_four):
+    folder = two_by_four[0] / "checkpoints"
+    (info,) = list_steps(folder)
+    assert info.complete and verify(folder, info.step) == []
+    listed = json.loads((folder / str(info.step) / "manifest.json").read_text())
+    for part in ("ocdbt.process_0", "ocdbt.process_1"):
+        assert any(part in name for name in listed["files"])
+    assert not list((folder / str(info.step)).glob("*.part"))
