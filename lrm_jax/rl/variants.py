@@ -325,4 +325,5 @@ def variant(name: str, rollout: RolloutConfig = ROLLOUT) -> RlConfig:
     """Return the preset of a name; refuse an unknown one with the list."""
     if name not in VARIANTS:
         raise UserError(f"variant={name!r}: expected one of {', '.join(VARIANTS)}")
-    return VARIANTS[name](rollout)
+    built = VARIANTS[name](replace(rollout, max_staleness=0))
+    return replace(built, rollout=rollout)  # refused only now: as a whole

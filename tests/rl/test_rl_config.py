@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import re
+from dataclasses import replace
 
 import pytest
 
 from lrm_jax.config import apply_overrides, from_dict, from_json, to_dict, to_json
-from lrm_jax.rl.config import RlConfig, RolloutConfig
+from lrm_jax.rl.config import CorrectionConfig, RlConfig, RolloutConfig
 from lrm_jax.rl.refusals import BIASED, check_tokens, found_biases
 from lrm_jax.rl.variants import VARIANTS, variant
 from lrm_jax.types import UserError
@@ -72,6 +73,15 @@ def test_a_ratio_to_the_sampler_corrects_old_weights():
     apply_overrides(BASE, [stale[0], "loss.kind=reinforce"])
     with pytest.raises(UserError, match="stale_without_correction"):
         apply_overrides(BASE, [*stale, "loss.kind=reinforce"])
+
+
+def test_variants_with_old_weights_are_judged_as_a_whole():
+    stale = RolloutConfig(max_staleness=1)
+    assert variant("online_dpo", stale).rollout == stale
+    with pytest.raises(UserError, match="stale_without_correction"):
+        variant("grpo", stale)
+    corrected = replace(variant("grpo"), rollout=stale, correction=CorrectionConfig())
+    assert found_biases(corrected) == []
 
 
 def test_unknown_names_are_refused_with_the_nearest():
