@@ -122,12 +122,17 @@ class _Bar:
 _SHOWN = {
     "loss/total": "loss {:.4f}",
     "accuracy/exact": "exact {:.1%}",
+    "reward/mean": "reward {:.3f}",
+    "eval/loss": "eval loss {:.4f}",
     "eval/exact_accuracy": "eval exact {:.1%}",
+    "eval/greedy_accuracy": "eval greedy {:.1%}",
     "perf/steps_per_s": "{:.3g} steps/s",
 }
 
 
 def _shown(values: Mapping[str, Any]) -> list[str]:
+    if "loss/total" not in values and "loss/lm" in values:  # has that part alone
+        values = {**values, "loss/total": values["loss/lm"]}
     return [
         form.format(values[name])
         for name, form in _SHOWN.items()
