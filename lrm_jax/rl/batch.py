@@ -6,7 +6,7 @@ Group statistics, normalisations and denominators see all rows; cut the result i
 micro-batches afterwards.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import chex
 import jax
@@ -22,9 +22,7 @@ from lrm_jax.rl.kl import kl_estimate
 from lrm_jax.rl.objective import Metrics, PolicyBatch
 from lrm_jax.rl.overlong import judge_truncated, overlong_penalty
 from lrm_jax.rl.preference import choose_pairs, take_pairs
-from lrm_jax.types import Array, Key
-
-Tree = TypeVar("Tree")
+from lrm_jax.types import Array
 
 
 class Rollout(NamedTuple):
@@ -141,35 +139,6 @@ def _prepare_pairs(
         row_counts=half,
     )
     return Prepared(batch, rows, metrics)
-
-
-def split_batch(batch: Tree, parts: int) -> Tree:
-    """Return leaves `[parts, B / parts, ...]`, to scan over; rows keep their order."""
-    return jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-
-
-def update_rows(
-    cfg: RlConfig, rows: int, key: Key, *, group_major: bool = False
-) -> Array:
-    """Return the rows of each update on a rollout, `[epochs * minibatches, rows']`.
-
-    Every epoch visits every row once, in an order of its own. Each update is a
-    batch for itself: take its rows of the batch, then `loss_denominator` of these.
-
-    Args:
-      cfg: of epochs and minibatches.
-      rows: of the prepared batch.
-      key: consumed.
-      group_major: keep the completions of a prompt together.
-    """
-    unit = cfg.rollout.group_size if group_major else 1
-    unit = 2 if cfg.loss.kind == "online_dpo" else unit
-    if rows % unit or rows // unit % cfg.minibatches:
-        raise ValueError(f"{rows=} in units of {unit}: not {cfg.minibatches=} parts")
-    keys = jax.random.split(key, cfg.epochs)
-    order = jax.vmap(lambda k: jax.random.permutation(k, rows // unit))(keys)
-    order = order[..., None] * unit + jnp.arange(unit)[None, None, :]
-    return order.reshape(cfg.updates_per_rollout, -1).astype(jnp.int32)
 
 
 def _valid_groups(cfg: RlConfig, rollout: Rollout) -> Array:

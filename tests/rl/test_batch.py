@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrm_jax.config import apply_overrides
-from lrm_jax.rl.batch import Rollout, prepare_batch, update_rows
+from lrm_jax.rl.batch import Rollout, prepare_batch
 from lrm_jax.rl.config import RlConfig, RolloutConfig
 from lrm_jax.rl.metric_names import TRL_NAMES, to_trl
 from lrm_jax.rl.objective import loss_denominator, policy_loss
@@ -184,26 +184,6 @@ def test_trl_s_names_are_of_metrics_that_exist():
         "reward": 1.0,
         "loss/policy": 2.0,
     }
-
-
-@pytest.mark.parametrize("group_major", [False, True])
-def test_every_row_is_visited_once_an_epoch(group_major):
-    cfg = apply_overrides(BASE, ["epochs=3", "minibatches=2"])
-    rows = np.asarray(
-        update_rows(cfg, 8, jax.random.key(0), group_major=group_major)
-    ).reshape(3, 2, 4)
-    for epoch in rows:
-        assert sorted(epoch.ravel()) == list(range(8))
-        if group_major:
-            pairs = epoch.reshape(-1, 2)
-            np.testing.assert_array_equal(pairs[:, 0] + 1, pairs[:, 1])
-    assert (rows[0] != rows[1]).any()
-
-
-def test_rows_that_do_not_divide_are_refused():
-    cfg = apply_overrides(BASE, ["minibatches=4"])
-    with pytest.raises(ValueError, match="rows=6"):
-        update_rows(cfg, 6, jax.random.key(0))
 
 
 @pytest.mark.parametrize(

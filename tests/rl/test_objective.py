@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lrm_jax.config import apply_overrides
-from lrm_jax.rl.batch import Rollout, prepare_batch, split_batch
+from lrm_jax.rl.batch import Rollout, prepare_batch
 from lrm_jax.rl.config import RlConfig, RolloutConfig
 from lrm_jax.rl.objective import (
     PolicyBatch,
@@ -108,7 +108,8 @@ def _update_in_parts(cfg, parts, rollout, inputs):
     """The sums over micro-batches, and the gradients of all rows in their order."""
     batch, inputs = _prepared(cfg, rollout, inputs)
     total = loss_denominator(batch)
-    split = split_batch((batch, inputs), parts)
+    cut = lambda x: x.reshape(parts, -1, *x.shape[1:])
+    split = jax.tree.map(cut, (batch, inputs))
     results, grads = jax.lax.map(
         lambda part: _value_and_grad(cfg, part[1], part[0], total), split
     )
