@@ -69,6 +69,17 @@ def test_sample_under_a_budget(run_json, run_dir, budget, wanted):
     assert all(one["text"].startswith("<think>") for one in data["completions"])
 
 
+def test_sample_thinks_at_least_so_long_on_any_lanes(run_json, run_dir):
+    words = ["sample", run_dir, "--prompt", "1+2=", "--n", 4, "--max-new", 12]
+    words += ["--min-thinking", 6, "--budget", "8+halt"]
+    _, data = run_json(*words)
+    thoughts = [one["thinking_tokens"] for one in data["completions"]]
+    assert min(thoughts) >= 6 and max(thoughts) <= 8
+    _, other = run_json(*words, "--lanes", 2)
+    ids = lambda found: [one["ids"] for one in found["completions"]]
+    assert ids(other) == ids(data)
+
+
 def test_sample_until_a_stop_string(run_json, run_dir):
     words = ["sample", run_dir, "--prompt", "1+2=", "--n", 4, "--max-new", 12]
     stops = ["--stop", *"0123456789"]
@@ -119,6 +130,9 @@ def test_people_read_text(run_dir, capfd):
         (["--prompt", "1+1=", "--temperature", "nan"], "sampling temperature nan: acc"),
         (["--prompt", "1+1=", "--budget", "99"], "budget '99': beyond the cap of 24"),
         (["--prompt", "1+1=", "--budget", "lots"], "budget 'lots'"),
+        (["--prompt", "1+1=", "--min-thinking", "-1"], "--min-thinking -1: expected 0"),
+        (["--prompt", "1+1=", "--min-thinking", "25"], "min_thinking=25: budget '-1'"),
+        (["--prompt", "1+1=", "--lanes", "-1"], "--lanes -1: expected 0 or more"),
         (["--prompt", "1+1=", "--stop", ""], "stop string '': empty"),
         (["--prompt", "1+1=", "--seed", "-1"], "--seed -1: expected between 0 and"),
         ([], "the following arguments are required: --prompt"),
