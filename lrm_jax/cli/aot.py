@@ -151,6 +151,7 @@ def describe(data: dict[str, Any]) -> str:
             f"{data['bound_by']}; model FLOPs utilization at most "
             f"{100 * data['mfu']:.1f} %",
         ]
+    lines += [note for one in data["programs"] for note in one["notes"]]
     return "\n".join(lines)
 
 

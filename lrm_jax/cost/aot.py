@@ -25,6 +25,10 @@ from lrm_jax.cost.jaxpr_flops import jaxpr_flops
 _QUICK = {"exec_time_optimization_effort": -1.0}
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_TEMPORARIES = re.compile(
+    r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM "
+    r"\(([\d.]+)([KMGT]?)\)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,26 +158,43 @@ def compile_work(work: Work, mesh: Any, *, full_effort: bool = False) -> Compile
 
 
 def _too_large(work: Work, flops: int, message: str, seconds: float) -> Compiled:
-    found = _USED.search(message)
-    if found is None:
-        raise ValueError(f"the compiler refuses {work.name}: {message}")
-    used, used_unit, room, room_unit = found.groups()
+    arguments = device_bytes(work.args)
+    needed, available = read_refusal(message, arguments)
     return Compiled(
         name=work.name,
         fits=False,
         model_flops=work.model_flops,
         hardware_flops=flops,
-        argument_bytes=device_bytes(work.args),
+        argument_bytes=arguments,
         temp_bytes=None,
         output_bytes=None,
         code_bytes=None,
-        needed_bytes=int(float(used) * _UNITS[used_unit]),
-        available_bytes=int(float(room) * _UNITS[room_unit]),
+        needed_bytes=needed,
+        available_bytes=available,
         memory_traffic=None,
         collectives=(),
         beside_bytes=device_bytes(work.beside),
         compile_s=seconds,
     )
+
+
+def read_refusal(message: str, argument_bytes: int) -> tuple[int, int]:
+    """Return bytes needed and bytes there are, as the compiler says when it gives up.
+
+    Args:
+      message: its own.
+      argument_bytes: added where it speaks of temporary arrays alone.
+
+    Raises:
+      ValueError: it gave up over something else.
+    """
+    for pattern, more in ((_USED, 0), (_TEMPORARIES, argument_bytes)):
+        found = pattern.search(message)
+        if found:
+            used, used_unit, room, room_unit = found.groups()
+            needed = int(float(used) * _UNITS[used_unit]) + more
+            return needed, int(float(room) * _UNITS[room_unit])
+    raise ValueError(f"the compiler refuses: {message}")
 
 
 def device_bytes(tree: Any) -> int:

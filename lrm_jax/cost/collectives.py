@@ -47,6 +47,8 @@ class Collective:
       whole_bytes: of the array it gathers, reduces or moves, on a device.
       sent_bytes: that a device sends each time.
       count: times a step.
+      open_loop: whether that is in a loop whose end depends on data, as a token
+        loop's does.
       source: `op_name` of the program's own operation.
     """
 
@@ -56,6 +58,7 @@ class Collective:
     whole_bytes: int
     sent_bytes: float
     count: int
+    open_loop: bool
     source: str
 
 
@@ -72,13 +75,10 @@ def read_collectives(
       axes: sizes of the mesh's axes, outermost first.
       while_bound: turns of loops whose end depends on data.
     """
-    times: dict[str, int] = {}
-    for name, count in hlo.executions(program, while_bound=while_bound):
-        times[name] = times.get(name, 0) + count
     return [
-        _collective(instruction, scattered, axes, count)
-        for name, count in times.items()
-        for instruction, scattered in _of_computation(program, name)
+        _collective(instruction, scattered, axes, run)
+        for run in hlo.executions(program, while_bound=while_bound)
+        for instruction, scattered in _of_computation(program, run.name)
     ]
 
 
@@ -116,7 +116,7 @@ def _collective(
     instruction: hlo.Instruction,
     scattered: bool,
     axes: Mapping[str, int],
-    count: int,
+    run: hlo.Run,
 ) -> Collective:
     op = _kind(instruction.op) or ""
     sizes = hlo.array_bytes(instruction.shape)
@@ -140,7 +140,8 @@ def _collective(
         group=group,
         whole_bytes=whole,
         sent_bytes=whole * _share(op, group),
-        count=count,
+        count=run.times,
+        open_loop=run.open_loop,
         source=source.group(1) if source else "",
     )
 

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 _ITEM_BITS = {
     **{"pred": 8, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16},
@@ -136,10 +137,22 @@ def array_bytes(shape: str, *, hbm_only: bool = False) -> list[int]:
     return found
 
 
-def executions(
-    program: Program, *, while_bound: int | None = None
-) -> Iterator[tuple[str, int]]:
-    """Yield the computations that run as such (no fusion's inside), and how often.
+class Run(NamedTuple):
+    """A computation that runs.
+
+    Attributes:
+      name: of the computation.
+      times: how often.
+      open_loop: whether it is in a loop whose end depends on data.
+    """
+
+    name: str
+    times: int
+    open_loop: bool
+
+
+def executions(program: Program, *, while_bound: int | None = None) -> Iterator[Run]:
+    """Yield the computations that run as such (no fusion's inside).
 
     A branch counts as taken. A computation called from several places comes up
     once for each.
@@ -151,27 +164,35 @@ def executions(
     Raises:
       UnknownTrips: a loop has no constant bound, and none was given.
     """
-    waiting = [(program.entry, 1)]
+    waiting = [Run(program.entry, 1, False)]
     while waiting:
-        name, count = waiting.pop()
-        yield name, count
-        for instruction in program.computations[name].values():
+        run = waiting.pop()
+        yield run
+        for instruction in program.computations[run.name].values():
             called = instruction.called()
             if instruction.op == "while":
-                turns = trip_count(program, name, instruction, while_bound)
-                waiting += [(body, count * turns) for body in called["body"]]
-            elif instruction.op == "conditional":
-                for key in ("branches", "true_computation", "false_computation"):
-                    waiting += [(body, count) for body in called.get(key, ())]
-            elif instruction.op in ("call", "async-start"):
-                for key in ("to_apply", "calls"):
-                    waiting += [(body, count) for body in called.get(key, ())]
+                turns, is_open = trip_count(program, run.name, instruction, while_bound)
+                waiting += [
+                    Run(body, run.times * turns, run.open_loop or is_open)
+                    for body in called["body"]
+                ]
+                continue
+            for key in _RUNS.get(instruction.op, ()):
+                waiting += [run._replace(name=body) for body in called.get(key, ())]
+
+
+_RUNS = {
+    "conditional": ("branches", "true_computation", "false_computation"),
+    "call": ("to_apply", "calls"),
+    "async-start": ("to_apply", "calls"),
+}
+"""Operation -> attributes that name computations it runs as they are."""
 
 
 def trip_count(
     program: Program, within: str, loop: Instruction, while_bound: int | None = None
-) -> int:
-    """Return how often a loop's body runs.
+) -> tuple[int, bool]:
+    """Return how often a loop's body runs, and whether data can end it earlier.
 
     The one integer constant of its condition, less where the counter begins. A
     condition that compares with no constant, or looks at more than a counter (the
@@ -190,12 +211,13 @@ def trip_count(
     by_data = bool(reads & {"and", "or", "reduce", "custom-call", "all-reduce"})
     if by_data or len(limits) != 1:
         if while_bound is not None:
-            return while_bound
+            return while_bound, True
         shown = ", ".join(map(str, sorted(limits))) or "no constant"
         raise UnknownTrips(
             f"loop {loop.name}: its condition has {shown}; state the recipe's bound"
         )
-    return max(limits.pop() - _first_value(program, within, loop, condition), 0)
+    first = _first_value(program, within, loop, condition)
+    return max(limits.pop() - first, 0), False
 
 
 def _first_value(program: Program, within: str, loop: Instruction, cond: str) -> int:

@@ -29,10 +29,13 @@ def hbm_bytes(program: hlo.Program, *, while_bound: int | None = None) -> int:
       program: parsed.
       while_bound: turns of loops whose end depends on data.
     """
-    times: dict[str, int] = {}
-    for name, count in hlo.executions(program, while_bound=while_bound):
-        times[name] = times.get(name, 0) + count
-    return sum(count * _of_computation(program, name) for name, count in times.items())
+    sizes: dict[str, int] = {}
+    total = 0
+    for run in hlo.executions(program, while_bound=while_bound):
+        if run.name not in sizes:
+            sizes[run.name] = _of_computation(program, run.name)
+        total += run.times * sizes[run.name]
+    return total
 
 
 def _of_computation(program: hlo.Program, name: str) -> int:

@@ -17,10 +17,10 @@ from lrm_jax.config import to_dict
 from lrm_jax.cost import child
 from lrm_jax.cost.aot import Compiled, Work, compile_work, device_bytes
 from lrm_jax.cost.chips import Slice, find_slice
-from lrm_jax.cost.collectives import by_axis
+from lrm_jax.cost.collectives import Collective, by_axis
 from lrm_jax.cost.roofline import Roofline, axis_links, roofline
 from lrm_jax.recipes.registry import recipe_of
-from lrm_jax.sharding import MESH_AXES, MeshConfig, mesh_shape
+from lrm_jax.sharding import BATCH_AXES, MESH_AXES, MeshConfig, mesh_shape
 from lrm_jax.types import UserError
 
 MODULE = "lrm_jax.recipes.aot_child"
@@ -282,6 +282,36 @@ def _summed(bounds: Sequence[Roofline]) -> dict[str, float]:
     return total
 
 
+def _largest(found: Sequence[Collective], count: int = 5) -> list[dict[str, Any]]:
+    """The collectives of the largest arrays: none should be of a whole table."""
+    ordered = sorted(found, key=lambda c: -c.whole_bytes)[:count]
+    return [
+        {
+            "op": one.op,
+            "axis": one.axis,
+            "whole_bytes": one.whole_bytes,
+            "count": one.count,
+            "source": one.source,
+        }
+        for one in ordered
+    ]
+
+
+def _notes(program: Compiled) -> list[str]:
+    """What a person should know of a program's collectives."""
+    sent: dict[str, float] = {}
+    for one in program.collectives:
+        if one.open_loop and set(one.axis.split("+")) & set(BATCH_AXES):
+            total = sent.get(one.axis, 0.0) + one.sent_bytes * one.count
+            sent[one.axis] = total
+    return [
+        f"{program.name}: {total / 1e9:.3g} GB a chip and step go over {axis} inside a "
+        "loop that ends by data: lanes wait for each other, and weights split over "
+        "it are gathered at every turn"
+        for axis, total in sent.items()
+    ]
+
+
 def _program(program: Compiled, bound: Roofline, one: Slice) -> dict[str, Any]:
     per_chip = one.chip.devices_per_chip
     fits = program.fits
@@ -293,6 +323,8 @@ def _program(program: Compiled, bound: Roofline, one: Slice) -> dict[str, Any]:
         "needed_bytes": program.needed_bytes * per_chip,
         "beside_bytes": program.beside_bytes * per_chip,
         "collectives": by_axis(program.collectives) if fits else None,
+        "largest": _largest(program.collectives) if fits else None,
+        "notes": _notes(program),
         "seconds": bound.seconds if fits else None,
         "bound_by": bound.bound_by if fits else None,
         "compile_s": program.compile_s,
