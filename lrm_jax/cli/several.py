@@ -4,12 +4,14 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from lrm_jax.cli.common import Outcome, UsageError
 
+_ABORTED = 128 + signal.SIGABRT
 Train = Callable[[argparse.Namespace], Outcome]
 
 
@@ -56,7 +58,7 @@ def wanted(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, train: Train) -> Outcome:
     """Start the training process and watch it; or, in that process, train."""
-    from lrm_jax.training import distributed, supervisor
+    from lrm_jax.training import distributed, run_folder, supervisor
 
     group = distributed.Group(
         args.coordinator or "",
@@ -67,7 +69,10 @@ def run(args: argparse.Namespace, train: Train) -> Outcome:
     distributed.check(group)
     if supervisor.supervised():
         return _train(args, group, train)
+    run_folder.refuse_strange_folder(args.run_dir)
     ended = supervisor.supervise(_command(args), args.run_dir)
+    if not ended.met and ended.code == _ABORTED:
+        raise distributed.not_met(group)
     if ended.line:
         print(f"lrm: error: {ended.line}", file=sys.stderr)
     if not ended.output:  # not the first process, or a failed one
@@ -86,6 +91,7 @@ def _command(args: argparse.Namespace) -> list[str]:
     if args.process_id is not None:
         words += ["--process-id", str(args.process_id)]
     words += ["--join-timeout-s", str(args.join_timeout_s)]
+    words += ["--stall-s", str(args.stall_s)]
     return [*words, "--distributed"] if args.distributed else words
 
 

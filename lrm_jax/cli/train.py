@@ -44,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="write a profiler trace of this many steps after the first",
     )
+    parser.add_argument(
+        "--stall-s",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="report the stack of every thread after so long without a step; 0 = never"
+        " (default: %(default)g)",
+    )
     several.add_arguments(parser)
 
 
@@ -51,6 +59,8 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     if args.profile is not None and args.profile < 1:
         raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
+    if not args.stall_s >= 0:
+        raise UsageError(f"--stall-s {args.stall_s:g}: expected 0 or more seconds")
     if several.wanted(args) and not args.dry_run:
         return several.run(args, _train)
     return _train(args)
@@ -60,7 +70,9 @@ def _train(args: argparse.Namespace) -> Outcome:
     from lrm_jax import presets
     from lrm_jax.config import apply_overrides, replace
     from lrm_jax.recipes.registry import recipe_of
+    from lrm_jax.training import stall
 
+    stall.set_limit(args.stall_s)
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})

@@ -72,22 +72,26 @@ def join(group: Group) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_S,
             shutdown_timeout_seconds=SHUTDOWN_S,
         )
-    except (RuntimeError, ValueError) as error:
-        raise UserError(_explain(group, error)) from error
-
-
-def _explain(group: Group, error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    if not group.coordinator and isinstance(error, ValueError):
-        return (
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise UserError(
             f"--distributed: JAX found no cluster here ({text}); outside of SLURM, Open"
             " MPI, GKE and Cloud TPU say --coordinator HOST:PORT --num-processes N"
             " --process-id I"
-        )
+        ) from error
+    except RuntimeError as error:
+        raise not_met(group) from error
+
+
+def not_met(group: Group) -> UserError:
+    """Return the error of a process that waited for the others in vain.
+
+    The runtime may abort instead of raising: then a supervisor says it.
+    """
     where = group.coordinator or "found by JAX"
-    return (
-        f"the processes did not meet within {group.timeout_s} s at coordinator {where}"
-        f" ({text}); did all of them start, with the same address and count?"
+    return UserError(
+        f"the processes did not meet within {group.timeout_s} s at coordinator {where};"
+        " did all of them start, with the same address and --num-processes?"
     )
 
 

@@ -55,13 +55,12 @@ def of_exception(process: int, error: BaseException) -> Failure:
 
 def of_signal(process: int, number: int) -> Failure:
     """Return the record of a process that a signal ended."""
-    name = signal.Signals(number).name
-    # The runtime aborts a process that has lost another.
-    lost = number == signal.SIGABRT
+    now, name = time.time(), signal.Signals(number).name
+    if number == signal.SIGABRT:  # so the runtime ends who has lost another
+        line = "lost another process (killed, or its machine is gone) and ended"
+        return Failure(process, FAILED, line, now, True)
     hint = " (out of memory?)" if number == signal.SIGKILL else ""
-    return Failure(
-        process, 128 + number, f"was ended by {name}{hint}", time.time(), lost
-    )
+    return Failure(process, 128 + number, f"was ended by {name}{hint}", now, False)
 
 
 def write(run_dir: files.PathLike, start: str, failure: Failure) -> None:

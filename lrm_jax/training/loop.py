@@ -22,6 +22,7 @@ from lrm_jax.training.interrupts import StopRequests, stop_requests
 from lrm_jax.training.mastery import Mastery
 from lrm_jax.training.progress import Style, make_progress
 from lrm_jax.training.run_folder import RunFolder
+from lrm_jax.training.stall import StallWatch
 from lrm_jax.training.state import TrainState
 from lrm_jax.training.train_config import TrainConfig
 from lrm_jax.training.trees import all_finite
@@ -99,7 +100,7 @@ def run(
         step=int(state.step),
         watch=watch,
     )
-    with stop_requests() as requests:
+    with stop_requests() as requests, loop.stall:
         try:
             return loop.run(step_fn, state, next_batch, requests, profile_steps)
         finally:
@@ -141,6 +142,7 @@ class _Loop:
         self.rate = Rate()
         self.pending: tuple[int, metrics_lib.StepMetrics] | None = None
         self.recompiles = 0
+        self.stall = StallWatch(folder.path.name)
         self.ballot = processes.Ballot()
         self.save_is_due = False
         if not processes.is_first():
@@ -227,6 +229,7 @@ class _Loop:
         if bad:
             raise Stop("nan", f"{bad} is {values[bad][0]} at step {step}")
         self.window.add(values)
+        self.stall.heard(step)
         self.rate.count(step)
         self.progress.advance(step)
         if self.due(self.cfg.log_every, step):

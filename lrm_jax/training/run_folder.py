@@ -129,7 +129,7 @@ def open_run(
     if not processes.is_first():
         return RunFolder(path, None, processes.of_first(None))
     with files.user_errors(f"run folder {path} cannot be used"):
-        _refuse_strange_folder(path)
+        refuse_strange_folder(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
         try:
@@ -161,7 +161,7 @@ def check_run(
         return
     path = files.as_path(run_dir)
     with files.user_errors(f"run folder {path} cannot be used"):
-        _refuse_strange_folder(path)
+        refuse_strange_folder(path)
         if (path / LOCK).exists():
             _lock(path, sign=False).close()
         if (path / CONFIG).exists():
@@ -184,8 +184,13 @@ def read_config(run_dir: files.PathLike) -> dict[str, Any]:
     return config
 
 
-def _refuse_strange_folder(path: files.Path) -> None:
-    """Never mix a run into a folder that holds something else."""
+def refuse_strange_folder(run_dir: files.PathLike) -> None:
+    """Never mix a run into a folder that holds something else.
+
+    Raises:
+      UserError: it holds something else, or is a file.
+    """
+    path = files.as_path(run_dir)
     if path.exists() and not path.is_dir():
         raise UserError(f"run folder {path} is a file; choose another --run-dir")
     if not path.is_dir() or (path / CONFIG).exists():

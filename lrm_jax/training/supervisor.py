@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from lrm_jax.training import first_error
 from lrm_jax.training.first_error import Failure
@@ -37,11 +37,13 @@ class Ended(NamedTuple):
       code: exit code, that of the failure that began it.
       output: what it wrote on standard output.
       line: what is to be told; "" where it has been.
+      met: whether it ever met the others.
     """
 
     code: int
     output: bytes
     line: str
+    met: bool
 
 
 def supervised() -> bool:
@@ -160,14 +162,13 @@ class _Supervisor:
         failure = self.first_failure()
         if failure is not None and code != 0:
             own = failure.process == self.process and code == failure.code
-            line = f"process {failure.process}: {failure.line}"
-            if failure.lost:
-                line += "; another process was lost (its machine, or killed)"
-            return Ended(failure.code, self.output, "" if own else line)
+            line = "" if own else f"process {failure.process}: {failure.line}"
+            return Ended(failure.code, self.output, line, True)
         if self.asked == signal.SIGINT and code in (143, -signal.SIGKILL):
-            return Ended(INTERRUPTED, self.output, "")
+            return Ended(INTERRUPTED, self.output, "", bool(self.start))
         line = f"the training process was ended by signal {-code}" if code < 0 else ""
-        return Ended(128 - code if code < 0 else code, self.output, line)
+        code = 128 - code if code < 0 else code
+        return Ended(code, self.output, line, bool(self.start))
 
     def _read_channel(self, read: int) -> None:
         with os.fdopen(read) as channel:
@@ -176,5 +177,6 @@ class _Supervisor:
                 self.process, self.start = int(process), start
 
     def _read_output(self) -> None:
-        stdout: Any = self.child.stdout
-        self.output = stdout.read()
+        assert self.child.stdout is not None
+        with self.child.stdout as stdout:
+            self.output = stdout.read()
