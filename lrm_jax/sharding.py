@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -96,12 +97,22 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
             f"mesh uses {count} of {len(devices)} devices; with several processes "
             "it must use all of them"
         )
-    return jax.make_mesh(
-        shape,
-        MESH_AXES,
-        devices=devices[:count],
-        axis_types=(AxisType.Auto,) * len(MESH_AXES),
-    )
+    types = (AxisType.Auto,) * len(MESH_AXES)
+    return Mesh(_device_grid(shape, devices[:count]), MESH_AXES, axis_types=types)
+
+
+def _device_grid(shape: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+    """Lay devices out so that a mesh axis follows the links between them.
+
+    A TPU's axis is a product of whole dimensions of its torus where there are such
+    (model=4 on 4x4x4), and otherwise a part of one (model=4 on 8x8x16).
+    """
+    try:
+        return mesh_utils.create_device_mesh(shape, devices)
+    except NotImplementedError:
+        return mesh_utils.create_device_mesh(
+            shape, devices, allow_split_physical_axes=True
+        )
 
 
 def use_mesh(mesh: Mesh) -> AbstractContextManager[Any]:

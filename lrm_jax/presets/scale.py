@@ -168,6 +168,7 @@ def hrm_1b() -> RunConfig:
             n_heads=16,
             h_layers=10,
             l_layers=10,
+            num_puzzle_ids=876_544,  # ARC-AGI-1's, rounded up to divide over chips
             puzzle_emb_dim=2048,
             scan_layers=True,
             remat=True,

@@ -166,7 +166,9 @@ def topology_mesh(cfg: MeshConfig, devices: Sequence[Any], slices: int) -> Mesh:
     from jax.experimental import mesh_utils
 
     within = (cfg.data // slices, cfg.fsdp, cfg.model)
-    grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices)
+    grid = mesh_utils.create_hybrid_device_mesh(
+        within, (slices, 1, 1), devices, allow_split_physical_axes=True
+    )
     types = (AxisType.Auto,) * len(MESH_AXES)
     return Mesh(grid, MESH_AXES, axis_types=types)
 
