@@ -40,6 +40,7 @@ from lrm_jax.recipes.policy_build import PolicyParts, make_text, state_shardings
 from lrm_jax.recipes.policy_state import Updater, full_weights
 from lrm_jax.recipes.samples import SampleLog, sample_records
 from lrm_jax.recipes.token_sampler import Sampler
+from lrm_jax.recipes.token_thinking import refuse_cut_thoughts
 from lrm_jax.rl.dynamic_sampling import (
     GroupBuffer,
     add_groups,
@@ -134,6 +135,7 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
         vocab_size=policy.vocab_size,
         has_mask=True,
     )
+    refuse_cut_thoughts(config.grpo.thinking, tokenizer)
     updater = Updater(policy, config.optim, config.train, config.lora)
     mesh = sharding.make_mesh(config.mesh, jax.devices()[: trainer_devices(config)])
     step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)

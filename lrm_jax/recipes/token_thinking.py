@@ -52,6 +52,32 @@ class Thinking:
         return FREE if early_stop == "rule" else most
 
 
+def refuse_cut_thoughts(thinking: Thinking | None, tokenizer: Tokenizer) -> None:
+    """Refuse to learn from thoughts whose early ends are left out of what is drawn.
+
+    The trainer scores every token, so that its ratios would be off by what was kept,
+    as with top-p. An end that is replaced by `wait` leaves nothing out.
+
+    Raises:
+      UserError: names the key and what is accepted.
+    """
+    if thinking is None:
+        return
+    spelling = str(ThinkingBudget.parse(thinking.budget, unit="tokens"))
+    if spelling.isdigit() and spelling != "0":
+        raise UserError(
+            f"grpo.budget={spelling}: an exact thought leaves its early ends out of "
+            "what is drawn, but the trainer scores all tokens, so every ratio is off; "
+            f"use {spelling}+halt"
+        )
+    if thinking.minimum and not _written(tokenizer, thinking.wait):
+        raise UserError(
+            f"grpo.min_thinking={thinking.minimum}: the vocabulary cannot write "
+            f"grpo.wait={thinking.wait!r}, so early ends are left out of what is "
+            "drawn, but the trainer scores all tokens; name a wait that it can write"
+        )
+
+
 def thinking_tags(tokenizer: Tokenizer, wait: str = "") -> ThinkingTags | None:
     """Return the tags of a thought as ids; None where the vocabulary lacks them.
 

@@ -84,3 +84,21 @@ def test_thoughts_that_no_run_can_have_are_refused(words, says):
     with pytest.raises(UserError, match=says) as refusal:
         validate(_config(*words), 1)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["grpo.budget=5"], r"grpo.budget=5: an exact thought .*; use 5\+halt"),
+        (["grpo.min_thinking=2"], "cannot write grpo.wait='Wait', so early ends"),
+        (["grpo.min_thinking=2", "grpo.wait="], "cannot write grpo.wait='', so"),
+    ],
+)
+def test_thoughts_whose_ends_are_not_drawn_are_not_learned_from(words, says):
+    with pytest.raises(UserError, match=says):
+        build(grpo.resolve(_config(*words), None, None))
+
+
+def test_an_end_replaced_by_a_word_of_the_vocabulary_is_learned_from():
+    words = ["grpo.min_thinking=2", "grpo.wait=7"]
+    build(grpo.resolve(_config(*words), None, None)).close()
