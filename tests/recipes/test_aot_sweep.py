@@ -1,0 +1,61 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Sweeps over slices and meshes, with a compiler of a few lines in place of XLA's."""
+
+import pytest
+
+from lrm_jax import presets
+from lrm_jax.cli.aot import describe_sweep
+from lrm_jax.recipes import aot_sweep
+from lrm_jax.types import UserError
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Slices and meshes that were compiled for; 8 chips fit, and more are faster."""
+    asked = []
+
+    def estimate(config, topology, *, slices, mesh, **options):
+        chips = mesh.data * mesh.fsdp * mesh.model
+        asked.append((topology, mesh))
+        fits = chips >= 8
+        return {
+            "fits": fits,
+            "bytes_per_chip": {"total": 2**34 // chips},
+            "step_time_s_estimate": (1 + mesh.model) / chips if fits else None,
+            "bound_by": "memory" if fits else None,
+            "mfu": 0.5 if fits else None,
+        }
+
+    monkeypatch.setattr(aot_sweep, "estimate", estimate)
+    monkeypatch.setattr(aot_sweep, "check_libtpu", lambda: None)
+    return asked
+
+
+def test_a_chips_slices_until_two_fit(compiled):
+    found = aot_sweep.sweep(presets.get("hrm_sudoku"), "v5e")
+    tried = list(dict.fromkeys(topology for topology, _ in compiled))
+    assert tried == ["v5e:1x1", "v5e:2x2", "v5e:2x4", "v5e:4x4"]
+    assert found["smallest"]["topology"] == "v5e:2x4"
+    assert found["fastest"]["topology"] == "v5e:4x4"
+    assert found["smallest"]["mesh"]["model"] == 1
+    text = describe_sweep(found)
+    assert "smallest: v5e:2x4 data=8,fsdp=1,model=1" in text
+    assert "fastest: v5e:4x4 data=16,fsdp=1,model=1" in text
+
+
+def test_one_slice_and_what_cannot_be_laid_out(compiled):
+    config = presets.get("hrm_sudoku")  # 768 lanes do not divide over 512
+    found = aot_sweep.sweep(config, "v5e:16x16", slices=2)
+    refused = [row for row in found["results"] if row["refused"]]
+    assert refused and all(row["fits"] is None for row in refused)
+    assert all("must divide" in row["refused"] for row in refused)
+    assert "refused" in describe_sweep(found)
+
+
+def test_nothing_fits(compiled):
+    found = aot_sweep.sweep(presets.get("hrm_sudoku"), "v5e:2x2")
+    assert found["smallest"] is found["fastest"] is None
+    assert "smallest: none" in describe_sweep(found)
+    with pytest.raises(UserError, match="no such chip"):
+        aot_sweep.sweep(presets.get("hrm_sudoku"), "v9")
