@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,3 +83,18 @@ def wait(children: list[subprocess.Popen[str]], timeout_s: float) -> list[str]:
         for child in children:
             if child.poll() is None:
                 child.kill()
+
+
+def wait_for_records(run_dir: Path, count: int, child: subprocess.Popen[str]) -> None:
+    """Wait until `metrics.jsonl` holds so many records."""
+    metrics = run_dir / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < count:
+        if child.poll() is not None:
+            raise RuntimeError(log_of(run_dir, 0).read_text())
+        time.sleep(0.02)
+
+
+def training_process(supervisor: subprocess.Popen[str]) -> int:
+    """Return the id of the process that a supervisor watches."""
+    ask = ["ps", "-o", "pid=", "--ppid", str(supervisor.pid)]
+    return int(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
