@@ -4,7 +4,6 @@
 
 import importlib.util
 import json
-import sys
 
 import pytest
 
@@ -72,26 +71,28 @@ def test_a_mesh_in_words():
         aot.parse_mesh("data=2,data=3")
 
 
-TINY = ("sudoku4_tiny", "--topology", "v5e:2x4", "train.batch_size=64")
+TINY = (
+    *("sudoku4_tiny", "--topology", "v5e:2x4", "train.batch_size=64"),
+    *("eval.batch_size=64", "model.l_layers=1", "model.h_cycles=1"),
+)
 
 
 @needs_libtpu
 def test_it_compiles_and_prints_one_object(capfd):
     mesh = ("--mesh", "data=2,fsdp=2,model=2")
-    code, out, err = lrm(capfd, *TINY, *mesh, "eval.batch_size=64", "--json")
+    code, out, err = lrm(capfd, *TINY, *mesh, "--json")
     data = json.loads(out)
     assert code == 0 and out.count("\n") == 1 and not err
     assert data["fits"] and data["chips"] == 8
     held = data["bytes_per_chip"]
     assert 0 < held["params"] < held["optimizer"] < held["total"] < data["hbm_bytes"]
-    assert 1 <= data["hardware_flops"] / data["model_flops"] < 1.1
+    assert 1 <= data["hardware_flops"] / data["model_flops"] < 1.2
     axes = {axis for c in data["collectives"] for axis in c["axis"].split("+")}
     assert axes == {"data", "fsdp", "model"}
     assert data["step_time_s_estimate"] == pytest.approx(max(data["seconds"].values()))
     assert 0 < data["mfu"] < 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="descriptors")
 def test_a_child_that_dies_shows_its_log(monkeypatch):
     monkeypatch.setattr(child, "check_libtpu", lambda: None)
     with pytest.raises(RuntimeError, match="(?s)ended with 1.*No module named"):
