@@ -3,6 +3,7 @@
 """`lrm train` as one of several processes: options, supervisor and child."""
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -114,10 +115,12 @@ def _train(args: argparse.Namespace, group: Any, train: Train) -> Outcome:
     try:
         outcome = train(args)
     except BaseException as error:
-        if isinstance(error, UserError):
-            print(f"lrm: error: {' '.join(str(error).split())}", file=sys.stderr)
-        else:
-            traceback.print_exc()
+        # Standard error may lie on the disk that is full.
+        with contextlib.suppress(OSError):
+            if isinstance(error, UserError):
+                print(f"lrm: error: {' '.join(str(error).split())}", file=sys.stderr)
+            else:
+                traceback.print_exc()
         failure = first_error.of_exception(index, error)
         supervisor.fail(args.run_dir, start, failure)
     processes.wait_for_all("end")

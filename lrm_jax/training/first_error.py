@@ -53,12 +53,16 @@ def of_exception(process: int, error: BaseException) -> Failure:
     return Failure(process, FAILED, line, time.time(), lost)
 
 
-def of_signal(process: int, number: int) -> Failure:
-    """Return the record of a process that a signal ended."""
-    now, name = time.time(), signal.Signals(number).name
+def of_code(process: int, code: int) -> Failure:
+    """Return the record of a process that left none (code below 0: a signal)."""
+    now = time.time()
+    if code >= 0:
+        return Failure(process, code, f"ended with code {code}", now, False)
+    number = -code
     if number == signal.SIGABRT:  # so the runtime ends who has lost another
         line = "lost another process (killed, or its machine is gone) and ended"
         return Failure(process, FAILED, line, now, True)
+    name = signal.Signals(number).name
     hint = " (out of memory?)" if number == signal.SIGKILL else ""
     return Failure(process, 128 + number, f"was ended by {name}{hint}", now, False)
 

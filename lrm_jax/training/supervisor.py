@@ -7,6 +7,7 @@ collective: nothing in that process can then speak. Its parent can: it watches
 the run folder for what failed first, prints that and returns that exit code.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -68,10 +69,11 @@ def fail(run_dir: str, start: str, failure: Failure) -> NoReturn:
     try:
         first_error.write(run_dir, start, failure)
     except UserError as error:
-        print(f"lrm: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"lrm: {error}", file=sys.stderr)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(failure.code)
 
 
@@ -155,10 +157,10 @@ class _Supervisor:
     def ended(self) -> Ended:
         """Say how it ended."""
         code = self.child.returncode
-        if code < 0 and self.start and self.asked != signal.SIGINT:
-            own = first_error.of_signal(self.process, -code)
-            if not self.first_failure():
-                first_error.write(self.run_dir, self.start, own)
+        asked = code in (0, 143) or self.asked == signal.SIGINT
+        if self.start and not asked and not self.first_failure():
+            own = first_error.of_code(self.process, code)
+            first_error.write(self.run_dir, self.start, own)
         failure = self.first_failure()
         if failure is not None and code != 0:
             own = failure.process == self.process and code == failure.code

@@ -57,6 +57,13 @@ def test_a_killed_child_leaves_a_record_for_the_others(tmp_path):
     assert found is not None and found.code == 137 and found.process == 1
 
 
+def test_a_child_that_said_nothing_is_named_by_its_code(tmp_path):
+    ended = supervisor.supervise(child("raise SystemExit(7)", 2), str(tmp_path))
+    found = first_error.first(tmp_path, "abc")
+    assert ended.code == 7 and found is not None
+    assert (found.process, found.code, found.line) == (2, 7, "ended with code 7")
+
+
 def test_a_child_that_was_aborted_lost_another(tmp_path):
     ended = supervisor.supervise(child("import os; os.abort()"), str(tmp_path))
     assert ended.code == 1 and "process 0: lost another process" in ended.line
