@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objectives of reinforcement learning from one cold start, against more of it.
 
-Claim: on addition with a written thought, every objective that weighs completions
-by their reward leaves "just more cold start" (noisy worked solutions, for the same
-time) behind; between objectives the differences are smaller. Of no paper: published
-comparisons are at another scale (DAPO, arXiv 2503.14476; Dr. GRPO, 2503.20783).
+Question: on addition with a written thought, what does each objective make of one
+cold start in equal time, beside "just more cold start" (noisy worked solutions)?
+Found at small scale: all objectives climb from 28 % to between 85 and 96 % greedy,
+and more cold start reaches 100 %: where worked solutions can be had, even with four
+columns in ten wrong, imitating them is the shorter way, and this table shows that
+objectives work, not that they are needed. Of no paper: published comparisons are at
+another scale (DAPO, arXiv 2503.14476; Dr. GRPO, 2503.20783).
 
     lrm sweep experiments/table_grpo.py --scale small
 
