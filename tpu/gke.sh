@@ -20,7 +20,7 @@
 #
 # `lrm train` without --run-dir gets TPU_RUN_DIR.
 #
-#   tpu/gke.sh apply -- lrm train hrm_sudoku data.path=generate
+#   tpu/gke.sh apply -- lrm train hrm_sudoku data.path=generate --distributed
 #
 # Settings: TPU_NAME TPU_ACCELERATOR TPU_TIER TPU_SLICES TPU_RUN_DIR TPU_CACHE_DIR GKE_IMAGE
 # GKE_SERVICE_ACCOUNT GKE_NAMESPACE GKE_CONTEXT GKE_MAX_RESTARTS. Exit: 0, 1 the JobSet has

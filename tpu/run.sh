@@ -17,7 +17,7 @@
 # `lrm train` without --run-dir gets TPU_RUN_DIR. TPU_CACHE_DIR becomes
 # JAX_COMPILATION_CACHE_DIR.
 #
-#   tpu/run.sh -- lrm train hrm_sudoku data.path=generate
+#   tpu/run.sh -- lrm train hrm_sudoku data.path=generate --distributed
 #   tpu/logs.sh --follow
 #
 # Settings: TPU_PROJECT TPU_ZONE TPU_NAME TPU_SLICES TPU_RUN_DIR TPU_CACHE_DIR. Exit: 0 started

@@ -17,7 +17,7 @@
 #   --restarts N        queue again at most N times after any exit code but 0 and 2 (default: 50)
 #   --dry-run           print the command; run none
 #
-#   tpu/slurm.sh --nodes 4 --time 24:00:00 -- lrm train hrm_sudoku --run-dir /shared/runs/hrm
+#   tpu/slurm.sh --nodes 4 --time 24:00:00 -- lrm train hrm_sudoku --distributed --run-dir /shared/runs/hrm
 #
 # The run folder has to be on a file system that all nodes see. The log is NAME-JOBID.log in the
 # working directory, which is also where COMMAND runs, with the environment of now.
