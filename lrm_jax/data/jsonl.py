@@ -83,6 +83,8 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         where = f"{path}, line {number}"
         try:
             data = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+            if rb"\u" in line:  # half a pair can be escaped, and is no text
+                json.dumps(data, ensure_ascii=False).encode("utf-8")
         except RecursionError:
             raise UserError(f"{where}: nested too deeply") from None
         except ValueError as error:  # bad UTF-8 and bad JSON are ValueErrors

@@ -40,6 +40,7 @@ NOT_IDENTITY = frozenset(
         "grpo.samples",
         "grpo.alarms",
         "grpo.rollout_devices",
+        "reward.on_error",  # a run that a failing reward stopped may go on with 0
         "reward.user_deadline_s",
         "reward.verify_deadline_s",
     }

@@ -28,6 +28,9 @@ Schedule = Callable[[Any], Array]
 FUSED = ("qkv_proj", "gate_up_proj")
 """Projections whose kernels are `[in, parts, out]`."""
 
+HELD = ("router_bias",)
+"""Leaves without a gradient, which decay alone would move: DeepSeek's routing bias."""
+
 NOT_MUON = ("lm_head", "q_head")
 """Modules whose kernels are heads, which Muon leaves to AdamW."""
 
@@ -229,9 +232,23 @@ def make_optimizer(cfg: OptimConfig, total_steps: int) -> optax.GradientTransfor
         rule = _adamw(cfg, from_zero)
     else:
         rule = _muon(cfg, total_steps, _adamw(cfg, from_zero))
-    if not cfg.clip_norm:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
+    if cfg.clip_norm:
+        rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
+    return optax.GradientTransformation(rule.init, _holding(rule))
+
+
+def _holding(rule: optax.GradientTransformation) -> optax.TransformUpdateFn:
+    """Return `rule`'s update, with the leaves of HELD left where they are."""
+
+    def held(path: tuple, update: Array) -> Array:
+        name = str(getattr(path[-1], "key", path[-1])) if path else ""
+        return jnp.zeros_like(update) if name in HELD else update
+
+    def update(updates: Params, state: Any, params: Params | None = None) -> Any:
+        updates, state = rule.update(updates, state, params)
+        return jax.tree_util.tree_map_with_path(held, updates), state
+
+    return update
 
 
 def _adamw(cfg: OptimConfig, lr: Schedule) -> optax.GradientTransformation:

@@ -100,6 +100,16 @@ def test_bad_bytes_are_named_by_their_line(tmp_path):
         read_jsonl(path)
 
 
+@pytest.mark.parametrize("key", ["prompt", "answer", "other"])
+def test_half_a_surrogate_pair_is_no_text(tmp_path, key):
+    row = {"prompt": "x", "answer": "1", key: "\ud800 x"}
+    path = write(tmp_path / "x.jsonl", GOOD, json.dumps(row))
+    with pytest.raises(UserError, match="line 2: not valid JSON: .*surrogates"):
+        read_jsonl(path)
+    whole = json.dumps({"prompt": "\U0001f600", "answer": "1"})  # escaped as a pair
+    assert read_jsonl(write(tmp_path / "y.jsonl", whole))[0].prompt == "\U0001f600"
+
+
 def test_what_is_needed(tmp_path):
     path = write(tmp_path / "x.jsonl", '{"prompt": "x", "solution": "so"}')
     assert read_jsonl(path, needs="completion")[0].solution == "so"

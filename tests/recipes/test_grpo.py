@@ -213,7 +213,8 @@ def test_a_failing_reward_leaves_the_state_saved(tmp_path, monkeypatch):
         train(config, tmp_path / "run")
     saved = list_steps(tmp_path / "run" / "checkpoints")
     assert [info.step for info in saved] == [2]
-    assert train(config, tmp_path / "run")["reason"] == "done"
+    goes_on = apply_overrides(config, ["reward.on_error=zero"])  # as the error says
+    assert train(goes_on, tmp_path / "run")["reason"] == "done"
     assert_same_end(tmp_path / "whole", tmp_path / "run")
 
 

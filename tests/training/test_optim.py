@@ -254,3 +254,13 @@ def test_ema_warmup_by_hand():
 def test_bad_values_are_refused_by_name(field, value):
     with pytest.raises(UserError, match=f"optim.{field}.*accepted"):
         optim.OptimConfig(**{field: value})
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam_atan2", "muon"])
+def test_decay_leaves_the_routing_bias_where_it_is(kind):
+    cfg = optim.OptimConfig(kind=kind, lr=0.1, weight_decay=0.5, clip_norm=1.0)
+    params = {"moe": {"router_bias": jnp.ones(3), "bias": jnp.ones(3)}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    last, _ = descend(optim.make_optimizer(cfg, 4), params, [zeros] * 3)[-1]
+    np.testing.assert_array_equal(last["moe"]["router_bias"], np.ones(3))
+    assert float(last["moe"]["bias"].max()) < 1

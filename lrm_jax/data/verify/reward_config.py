@@ -3,7 +3,8 @@
 """Which scores of a completion make up its reward, and with which weight."""
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from lrm_jax.data.verify.language import check_language
 from lrm_jax.types import UserError
@@ -13,6 +14,14 @@ LengthRule = Literal["none", "kimi", "l1_exact", "l1_max", "cosine", "adactrl"]
 
 class RewardError(UserError):
     """A reward could not be computed; the run saves its state and stops."""
+
+
+def _refuse_infinite(config: Any, where: str) -> None:
+    """Refuse numbers that no sum of scores can bear."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}.{field.name}={value}: expected a finite number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +60,7 @@ class LengthConfig:
 
     def __post_init__(self) -> None:
         """Refuse a rule without the lengths it needs."""
+        _refuse_infinite(self, "reward.length")
         if self.rule == "cosine" and not (
             0 < self.right_from < self.max_length and self.wrong_until > 0
         ):
@@ -110,8 +120,11 @@ class RewardConfig:
     def __post_init__(self) -> None:
         """Refuse a reward that is always 0, and unknown languages."""
         check_language(self.language_code)
-        weights = (self.accuracy, self.format, self.language, self.repetition)
-        if not (any(weights) or self.user or self.length.rule != "none"):
+        _refuse_infinite(self, "reward")
+        weights = [self.accuracy, self.format, self.language, self.repetition]
+        weights += [self.user_weight] if self.user else []
+        weights += [self.length.weight] if self.length.rule != "none" else []
+        if not any(weights):
             raise UserError(
                 "reward: every part has weight 0; set reward.accuracy or another"
             )

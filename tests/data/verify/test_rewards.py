@@ -171,6 +171,14 @@ def test_language_and_repetition_parts():
 def test_bad_configs_are_refused():
     with pytest.raises(UserError, match="every part has weight 0"):
         RewardConfig(accuracy=0.0)
+    with pytest.raises(UserError, match="every part has weight 0"):
+        RewardConfig(accuracy=0.0, user="a.b:c", user_weight=0.0)
+    with pytest.raises(UserError, match="every part has weight 0"):
+        RewardConfig(accuracy=0.0, length=LengthConfig(rule="kimi", weight=0.0))
+    with pytest.raises(UserError, match="reward.format=inf: expected a finite"):
+        RewardConfig(format=float("inf"))
+    with pytest.raises(UserError, match="reward.length.weight=nan: expected a"):
+        LengthConfig(weight=float("nan"))
     with pytest.raises(UserError, match="language_code='xx'"):
         RewardConfig(language_code="xx")
     with pytest.raises(UserError, match="right_from < max_length"):
