@@ -20,29 +20,38 @@ Words of the form key.path=value change the config, as with `lrm train`:
     an empty thought        grpo.budget=0 data.enable_thinking=false
 
 Device: one GPU of 80 GB or a v5e-8; hours: not yet measured. The same command goes on
-where it stopped. Prompts get the folder's chat template and all its stop ids. Reward:
-1 for a right answer in exactly one \boxed{} after the thought (strict), .1 more for
-the form alone; the lenient score is logged beside it. Objective: DAPO (clip-higher,
-token mean, refilled batches, overlong shaping), sampler correction on, no KL.
+where it stopped; with another folder than the import's it is refused. Prompts get the
+folder's chat template and all its stop ids. Reward: 1 for a right answer in exactly one
+\boxed{} after the thought (strict), .1 more for the form alone; the lenient score is
+logged beside it. Objective: DAPO (clip-higher, token mean, refilled batches, overlong
+shaping), sampler correction on, no KL.
 """
 
 import argparse
+import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from lrm_jax.cli.common import WRONG_INPUT, UsageError
 from lrm_jax.cli.main import main as lrm
+from lrm_jax.cli.main import parse
+from lrm_jax.config import apply_overrides, to_dict
 from lrm_jax.data.tasks.registry import TaskConfig
 from lrm_jax.data.text_source import TextDataConfig
 from lrm_jax.data.verify.reward_config import RewardConfig
 from lrm_jax.models.policy_config import PolicyConfig
+from lrm_jax.recipes.convert_hf import config_of_hf, refuse_other_source
 from lrm_jax.recipes.grpo_config import GrpoConfig, GrpoRunConfig
+from lrm_jax.recipes.policy_build import inherit_from
 from lrm_jax.recipes.policy_config import GREEDY, PolicyEvalConfig
 from lrm_jax.rl.config import CorrectionConfig, RolloutConfig
 from lrm_jax.rl.variants import dapo
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.optim import OptimConfig
 from lrm_jax.training.train_config import TrainConfig
+from lrm_jax.types import UserError
 
 TOKENS = 1024
 ROLLOUT = RolloutConfig(n_prompts=32, group_size=8, max_new_tokens=TOKENS)
@@ -82,13 +91,34 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the config")
     args, overrides = parser.parse_known_args()
     imported = args.imported or f"{args.run_dir.rstrip('/')}-import"
+    words = ["train", "experiments.gsm8k_grpo:config", f"task.path={args.data}"]
+    words += ["--run-dir", args.run_dir, *overrides]
+    try:
+        if (Path(imported) / "config.json").exists():
+            refuse_other_source(args.hf_folder, imported)
+        elif args.dry_run:
+            return show_config(args.hf_folder, words)
+    except (UserError, UsageError) as error:
+        print(f"gsm8k_grpo: error: {error}", file=sys.stderr)
+        return WRONG_INPUT
     if not (Path(imported) / "config.json").exists():
         code = lrm(["import", "hf", args.hf_folder, imported, "--dtype", "bfloat16"])
         if code:
             return code
-    words = ["train", "experiments.gsm8k_grpo:config", f"task.path={args.data}"]
-    words += ["--run-dir", args.run_dir, "--init-from", imported, *overrides]
+    words += ["--init-from", imported]
     return lrm([*words, "--dry-run"] if args.dry_run else words)
+
+
+def show_config(hf_folder: str, words: list[str]) -> int:
+    """Print what a run would be, of the folder's config and headers alone."""
+    _, asked = parse(words)
+    source = config_of_hf(hf_folder, dtype="bfloat16")
+    full = inherit_from(apply_overrides(config(), asked.overrides), source)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(to_dict(replace(full, inherit=False))))
+        json_too = ["--json"] if asked.json else []
+        return lrm(["train", str(path), "--dry-run", *json_too])
 
 
 if __name__ == "__main__":

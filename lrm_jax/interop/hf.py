@@ -41,6 +41,7 @@ class HfPolicy(NamedTuple):
       dtypes: of each tensor in the folder, in safetensors' words, in its order.
       unused: names of tensors that no parameter took.
       notes: what a reader must know about how the folder was understood.
+      sha256: fingerprint of the weights.
     """
 
     cfg: PolicyConfig
@@ -49,6 +50,29 @@ class HfPolicy(NamedTuple):
     dtypes: dict[str, str]
     unused: list[str]
     notes: list[str]
+    sha256: str
+
+
+class HfFolder(NamedTuple):
+    """A Hugging Face folder whose headers are read and fit its config.
+
+    Attributes:
+      cfg: see `HfPolicy`.
+      raw: `config.json` as it was.
+      weights: the tensors, not yet read.
+      entries: where each goes.
+      unused: names of tensors that no parameter takes.
+      notes: see `HfPolicy`.
+      sha256: fingerprint of the weights.
+    """
+
+    cfg: PolicyConfig
+    raw: dict[str, Any]
+    weights: HfWeights
+    entries: list[HfEntry]
+    unused: list[str]
+    notes: list[str]
+    sha256: str
 
 
 def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
@@ -63,26 +87,36 @@ def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
       UserError: the folder is incomplete or damaged, or holds a model that is not
         known, or weights that do not fit its config.
     """
+    there = open_hf(folder, **changes)
+    cfg, weights = there.cfg, there.weights
+    abstract = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)
+    for entry in there.entries:
+        _take(entry, weights, params)
+    dtypes = {name: weights.dtype(name) for name in weights.names()}
+    return HfPolicy(
+        cfg, params, there.raw, dtypes, there.unused, there.notes, there.sha256
+    )
+
+
+def open_hf(folder: str | Path, **changes: Any) -> HfFolder:
+    """Read config and headers of a Hugging Face folder, see `load_hf`."""
     folder = Path(folder)
     raw = read_hf_config(folder)
     cfg = dataclasses.replace(policy_config(raw), **changes)
     cfg = _with_tokenizer(cfg, folder)
     weights = HfWeights(folder, _fp8_block(raw))
+    sha256 = weights.fingerprint()
     cfg, notes = _settle_head(cfg, weights)
     entries = hf_layout(cfg)
     unused = _check_names(cfg, entries, weights)
-    abstract = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)
-    for entry in entries:
-        _take(entry, weights, params)
     later = [name for name in unused if is_later_layer(name, cfg.n_layers)]
     if later:
         notes.append(
             f"{len(later)} tensors of blocks after {cfg.n_layers - 1} (multi-token "
             "prediction) were left out"
         )
-    dtypes = {name: weights.dtype(name) for name in weights.names()}
-    return HfPolicy(cfg, params, raw, dtypes, unused, notes)
+    return HfFolder(cfg, raw, weights, entries, unused, notes, sha256)
 
 
 def hf_tensors(

@@ -6,6 +6,7 @@ Headers are read first, each tensor only when it is asked for, so that a folder 
 size costs one tensor of memory beside what is made of it.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ DTYPES: dict[str, np.dtype] = {
 }
 """What a weight may be stored as."""
 _FLOAT8 = DTYPES["F8_E4M3"]
+_LOOK_BYTES = 4096
+"""Of each tensor, for a fingerprint."""
 
 
 class Stored(NamedTuple):
@@ -110,6 +113,21 @@ class HfWeights:
         if not np.isfinite(value).all():
             raise UserError(f"{name}: holds NaN or infinity; the file is damaged")
         return value
+
+    def fingerprint(self) -> str:
+        """Return a sha256 that tells one model's weights from another's.
+
+        Of names, dtypes, shapes and the first 4 KiB of every tensor, however they are
+        split into files: training changes some of them, and a look costs no whole read.
+        """
+        digest = hashlib.sha256()
+        for name in sorted(self.stored):
+            entry = self.stored[name]
+            digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
+            with entry.file.open("rb") as file:
+                file.seek(entry.start)
+                digest.update(file.read(min(_LOOK_BYTES, entry.end - entry.start)))
+        return digest.hexdigest()
 
     def _raw(self, name: str) -> np.ndarray:
         entry = self.stored[name]

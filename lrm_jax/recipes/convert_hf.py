@@ -8,6 +8,7 @@ the config names relative to the run folder, so that an import may be moved. Bot
 found again through `init_from`, however many runs lie between.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -18,10 +19,12 @@ import jax
 
 from lrm_jax.config import to_dict
 from lrm_jax.data.tokenizer import TokenizerConfig
-from lrm_jax.interop.hf import hf_tensors, load_hf
+from lrm_jax.interop.hf import hf_tensors, load_hf, open_hf
+from lrm_jax.interop.hf_config import read_hf_config
 from lrm_jax.interop.hf_export import hf_config
-from lrm_jax.interop.hf_files import write_shards
+from lrm_jax.interop.hf_files import HfWeights, write_shards
 from lrm_jax.models.policy import count_params
+from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.policy_build import TOKENIZER, read_policy_config
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig, PolicyRunBase
 from lrm_jax.recipes.policy_state import merged_weights, trained_part
@@ -62,11 +65,13 @@ class HfOrigin(NamedTuple):
       config: its config.json.
       dtypes: of each tensor, in safetensors' words, in the source's order.
       metadata: of its files.
+      sha256: see `source_sha256`; empty in imports that are older than it.
     """
 
     config: dict[str, Any]
     dtypes: dict[str, str]
     metadata: dict[str, str] | None
+    sha256: str = ""
 
 
 def import_hf(
@@ -106,24 +111,18 @@ def import_hf(
         scan_layers=scan_layers,
         mtp_layers=mtp_layers,
     )
-    has_text = (src / "tokenizer.json").is_file()
-    text = TokenizerConfig()
-    if has_text:
-        text = TokenizerConfig(kind="hf", path=TOKENIZER)
-    name = src.resolve().name or "hf"
-    config = ImportedPolicyConfig(
-        name=f"{name}-import", model=loaded.cfg, tokenizer=text
-    )
-    origin = HfOrigin(loaded.raw, loaded.dtypes, {"format": "pt"})
+    config = _import_config(src, loaded.cfg, TOKENIZER)
+    sha256 = source_sha256(src, loaded.sha256)
+    origin = HfOrigin(loaded.raw, loaded.dtypes, {"format": "pt"}, sha256)
     with open_run(dst, to_dict(config)) as folder:
-        extra = {"imported_from": name, "kind": "hf"}
+        extra = {"imported_from": _name(src), "kind": "hf"}
         _move_to_jax(loaded.params)
         write_params(dst, {"weights": loaded.params}, extra=extra)
         with files.user_errors(f"{dst} cannot be written"):
-            body = json.dumps(origin._asdict(), indent=1)
-            files.write_atomic(folder.path / ORIGIN_FILE, body + "\n")
-            if has_text:
+            if config.tokenizer.path:
                 _copy_text(src, dst / TOKENIZER, (*TOKENIZER_FILES, "config.json"))
+            body = json.dumps(origin._asdict(), indent=1)  # last: it is whole now
+            files.write_atomic(folder.path / ORIGIN_FILE, body + "\n")
     return {
         "run_dir": str(folder.path),
         "params": count_params(loaded.params),
@@ -131,6 +130,61 @@ def import_hf(
         "missing": [],
         "notes": loaded.notes,
     }
+
+
+def config_of_hf(src: str | Path, **changes: Any) -> ImportedPolicyConfig:
+    """Return the config that an import would have; no weights are read.
+
+    Args:
+      src: see `import_hf`; its tokenizer is named where it lies.
+      **changes: see `load_hf`.
+
+    Raises:
+      UserError: see `import_hf`.
+    """
+    return _import_config(Path(src), open_hf(src, **changes).cfg, str(src))
+
+
+def source_sha256(src: Path, weights: str | None = None) -> str:
+    """Return what tells a Hugging Face folder's contents from another's.
+
+    Args:
+      src: the folder; it may have been moved or sharded anew since.
+      weights: fingerprint of its weights; None to look.
+    """
+    digest = hashlib.sha256((weights or HfWeights(src).fingerprint()).encode())
+    for name in ("config.json", *TOKENIZER_FILES):
+        path = src / name
+        body = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{name} {len(body)}\n".encode() + body)
+    return digest.hexdigest()
+
+
+def refuse_other_source(src: str | Path, run: str | Path) -> None:
+    """Refuse a folder that is not the one that `run` was imported from.
+
+    Raises:
+      UserError: the folder is missing or another, or `run` is no whole import.
+    """
+    src, run = Path(src), Path(run)
+    if not (run / ORIGIN_FILE).is_file():
+        raise UserError(
+            f"{run}: no finished import of a Hugging Face folder; remove it, or name "
+            "another"
+        )
+    origin = _read_origin(run / ORIGIN_FILE)
+    raw = read_hf_config(src)
+    weights = HfWeights(src)
+    same = source_sha256(src, weights.fingerprint()) == origin.sha256
+    if not origin.sha256:  # all that is known of it
+        dtypes = {name: weights.dtype(name) for name in weights.names()}
+        same = raw == origin.config and dtypes.items() <= origin.dtypes.items()
+    if not same:
+        name = read_policy_config(str(run)).name.removesuffix("-import")
+        raise UserError(
+            f"{src}: its config, weights or tokenizer are not those that {run} was "
+            f"imported from ({name}); name that folder, or import into another"
+        )
 
 
 def export_hf(
@@ -243,6 +297,20 @@ def refuse_taken(dst: Path, what: str) -> None:
     """Refuse to write over anything."""
     if dst.is_file() or (dst.is_dir() and any(dst.iterdir())):
         raise UserError(f"{dst}: not empty; {what} never writes over anything")
+
+
+def _import_config(src: Path, cfg: PolicyConfig, text: str) -> ImportedPolicyConfig:
+    """Return an import's config, its tokenizer files in `text` where it has any."""
+    tokenizer = TokenizerConfig()
+    if (src / "tokenizer.json").is_file():
+        tokenizer = TokenizerConfig(kind="hf", path=text)
+    return ImportedPolicyConfig(
+        name=f"{_name(src)}-import", model=cfg, tokenizer=tokenizer
+    )
+
+
+def _name(src: Path) -> str:
+    return src.resolve().name or "hf"
 
 
 def _read_origin(path: Path) -> HfOrigin:

@@ -250,21 +250,30 @@ def resolve_config(config: C, run_dir: str | None, init_from: str | None) -> C:
             )
         begun = run_dir is not None and has_begun(run_dir)
         source = read_policy_config(run_dir if begun else parse_source(init_from)[0])  # pyright: ignore[reportArgumentType]
-        asked = config.model.dtype
-        model = dataclasses.replace(
-            source.model,
-            dtype=source.model.dtype if asked == "inherited" else asked,
-            param_dtype=config.model.param_dtype,
-            remat=config.model.remat,
-            value_head=config.model.value_head,
-        )
-        tokenizer = source.tokenizer
-        if tokenizer.kind == "task":  # it has none of its own to give
-            if config.task is None and config.tokenizer.kind == "task":
-                tokenizer_of(source)
-            tokenizer = config.tokenizer
-        config = dataclasses.replace(config, model=model, tokenizer=tokenizer)
+        config = inherit_from(config, source)
     return fit_vocabulary(config, tokenizer_of(config))
+
+
+def inherit_from(config: C, source: PolicyRunBase) -> C:
+    """Return the config with model and tokenizer of its source.
+
+    Raises:
+      UserError: neither has a tokenizer.
+    """
+    asked = config.model.dtype
+    model = dataclasses.replace(
+        source.model,
+        dtype=source.model.dtype if asked == "inherited" else asked,
+        param_dtype=config.model.param_dtype,
+        remat=config.model.remat,
+        value_head=config.model.value_head,
+    )
+    tokenizer = source.tokenizer
+    if tokenizer.kind == "task":  # it has none of its own to give
+        if config.task is None and config.tokenizer.kind == "task":
+            tokenizer_of(source)
+        tokenizer = config.tokenizer
+    return dataclasses.replace(config, model=model, tokenizer=tokenizer)
 
 
 def begin(

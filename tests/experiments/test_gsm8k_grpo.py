@@ -4,12 +4,14 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import pytest
 
 from experiments import gsm8k_grpo
 from lrm_jax.evaluation.samples import read_samples
+from lrm_jax.recipes.convert_hf import import_hf, refuse_other_source
 from lrm_jax.recipes.registry import recipe_of
 from tests.data.hf_folders import byte_level
 from tests.interop.test_hf import QWEN3, make, write
@@ -26,16 +28,16 @@ TINY = [
     *("train.total_steps=1", "train.grad_accum=1"),
     *("eval.size=2", "eval.batch_size=2", "eval.max_new_tokens=8"),
 ]
+MODEL = dataclasses.replace(
+    QWEN3, vocab_size=512, max_seq_len=256, tied_embeddings=True
+)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     """A folder with a tiny Qwen3 of 512 rows and a chat template; two problems each."""
     folder = tmp_path_factory.mktemp("gsm8k")
-    cfg = dataclasses.replace(
-        QWEN3, vocab_size=512, max_seq_len=256, tied_embeddings=True
-    )
-    write(folder / "model", cfg, make(cfg))
+    write(folder / "model", MODEL, make(MODEL))
     byte_level(folder / "model", chat_template=TEMPLATE)
     (folder / "data").mkdir()
     for split, first in (("train", 1), ("test", 5)):
@@ -63,6 +65,7 @@ def test_dry_run_prints_the_config_and_trains_nothing(
 ):
     code, out = call(monkeypatch, capfd, sources, tmp_path / "run", "--dry-run")
     assert code == 0 and not (tmp_path / "run").exists()
+    assert not (sources / "imported").exists()  # nor weights read
     assert (
         '"aggregation": "token_mean"' in out.out and "trainable parameters" in out.out
     )
@@ -83,6 +86,34 @@ def test_one_update_with_chat_template(monkeypatch, capfd, sources, tmp_path):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     logged = {key for line in lines for key in json.loads(line)}
     assert {"accuracy/strict", "accuracy/lenient", "eval/greedy_accuracy"} <= logged
+
+
+def test_another_folder_than_the_imports_is_refused(
+    monkeypatch, capfd, sources, tmp_path
+):
+    other, imported = tmp_path / "other", tmp_path / "imported"
+    shutil.copytree(sources / "model", other)
+
+    def refused(model):
+        argv = ["gsm8k_grpo", str(model), "--data", str(sources / "data"), "--dry-run"]
+        words = ["--run-dir", str(tmp_path / "run"), "--imported", str(imported), *TINY]
+        monkeypatch.setattr(sys, "argv", [*argv, *words])
+        code = gsm8k_grpo.main()
+        out, err = capfd.readouterr()
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        return err.removeprefix("gsm8k_grpo: error: ").rstrip()
+
+    assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'}: no such folder")
+    import_hf(other, imported)
+    refuse_other_source(sources / "model", imported)  # moved: the same
+    message = refused(tmp_path / "none")
+    assert message.startswith(f"{tmp_path / 'none'}: no such folder")
+    write(other, MODEL, make(MODEL, seed=1))
+    message = refused(other)
+    assert message.startswith(f"{other}: its config, weights or tokenizer are not")
+    assert f"that {imported} was imported from (other)" in message
+    (imported / "hf_origin.json").unlink()
+    assert "no finished import" in refused(sources / "model")
 
 
 def test_the_documented_config_is_valid():
