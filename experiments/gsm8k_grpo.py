@@ -34,7 +34,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from lrm_jax.cli.common import WRONG_INPUT, UsageError
+from lrm_jax.cli.common import WRONG_INPUT, UsageError, say_inherited
 from lrm_jax.cli.main import main as lrm
 from lrm_jax.cli.main import parse
 from lrm_jax.config import apply_overrides, to_dict
@@ -113,7 +113,9 @@ def show_config(hf_folder: str, words: list[str]) -> int:
     """Print what a run would be, of the folder's config and headers alone."""
     _, asked = parse(words)
     source = config_of_hf(hf_folder, dtype="bfloat16")
-    full = inherit_from(apply_overrides(config(), asked.overrides), source)
+    wanted = apply_overrides(config(), asked.overrides)
+    full = inherit_from(wanted, source)
+    say_inherited(wanted, replace(full, init_from=hf_folder), asked.overrides)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(to_dict(replace(full, inherit=False))))

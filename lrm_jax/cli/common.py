@@ -167,6 +167,37 @@ def show_count(done: int, total: int) -> None:
         print(f"\r{done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
+def say_inherited(asked: Any, resolved: Any, overrides: Sequence[str]) -> None:
+    """Say in one line which keys of a command line `inherit=true` takes elsewhere.
+
+    Args:
+      asked: the config with the overrides.
+      resolved: the config with what it inherits.
+      overrides: as on the command line.
+    """
+    if not getattr(asked, "inherit", False):
+        return
+    from lrm_jax.config import flatten
+
+    words = [word.removeprefix("--").partition("=")[0] for word in overrides]
+    named = {word.replace("-", "_").replace(".no_", ".") for word in words}
+    wanted, found, lost = flatten(asked), flatten(resolved), []
+    for key, value in wanted.items():
+        given = any(key == name or key.startswith(f"{name}.") for name in named)
+        left_open = value == "inherited" or (key, value) == ("model.vocab_size", 0)
+        if given and key.startswith(("model.", "tokenizer.")) and not left_open:
+            if found.get(key) != value:
+                lost.append(f"{key}={found.get(key)} (not {value})")
+    if lost:
+        whence = resolved.init_from or "its source"
+        print(f"inherit=true takes from {whence}: {', '.join(lost)}", file=sys.stderr)
+
+
+def warning_of(trained: Any) -> dict[str, str]:
+    """Why it is not the newest checkpoint that was used (said when it was read)."""
+    return {"warning": trained.warning} if trained.warning else {}
+
+
 def as_json(data: dict[str, Any]) -> str:
     """Return one JSON object on one line; arrays become lists, NaN null."""
     return json.dumps(_plain(data), allow_nan=False) + "\n"

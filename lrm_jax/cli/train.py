@@ -5,7 +5,7 @@
 import argparse
 
 from lrm_jax.cli import several
-from lrm_jax.cli.common import DONE, ENDINGS, Outcome, UsageError, table
+from lrm_jax.cli.common import DONE, ENDINGS, Outcome, UsageError, say_inherited, table
 
 NAME = "train"
 SUMMARY = "train a preset; resumes a run folder"
@@ -76,8 +76,9 @@ def _train(args: argparse.Namespace) -> Outcome:
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})
-    recipe = recipe_of(config)
+    recipe, asked = recipe_of(config), config
     config = recipe.resolve(config, args.run_dir, args.init_from)
+    say_inherited(asked, config, args.overrides)
     data = recipe.train(
         config,
         args.run_dir or f"runs/{recipe.run_id(config)}",

@@ -64,8 +64,6 @@ def init_lora(cfg: LoraConfig, weights: Params, key: Key) -> Params:
     Raises:
       UserError: nothing matches the targets, or they are no regular expression.
     """
-    if cfg.rank < 1:
-        raise UserError(f"lora.rank={cfg.rank}: expected 1 or more")
     chosen = _matching(cfg, weights)
     adapters: dict[str, Any] = {}
     keys = jax.random.split(key, len(chosen))
@@ -78,6 +76,19 @@ def init_lora(cfg: LoraConfig, weights: Params, key: Key) -> Params:
         b = jnp.zeros((*stack, cfg.rank, fan_out), kernel.dtype)
         _node(adapters, path).update(lora_a=a, lora_b=b)
     return adapters
+
+
+def check_lora(cfg: LoraConfig, weights: Params) -> None:
+    """Refuse adapters that `init_lora` would refuse.
+
+    Args:
+      cfg: which and how wide.
+      weights: of the policy; shapes are enough.
+
+    Raises:
+      UserError: see `init_lora`.
+    """
+    _matching(cfg, weights)
 
 
 def lora_axes(axes: Params, adapters: Params) -> Params:
@@ -132,6 +143,8 @@ def _combine(weights: Params, adapters: Params, add: Any, path: str = "") -> Par
 
 
 def _matching(cfg: LoraConfig, weights: Params) -> dict[tuple[str, ...], Array]:
+    if cfg.rank < 1:
+        raise UserError(f"lora.rank={cfg.rank}: expected 1 or more")
     try:
         pattern = re.compile(cfg.targets)
     except re.error as error:

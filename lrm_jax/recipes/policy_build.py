@@ -15,6 +15,7 @@ from lrm_jax import sharding
 from lrm_jax.config import from_dict, to_dict
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
+from lrm_jax.models.lora import check_lora
 from lrm_jax.models.policy import Policy, token_policy
 from lrm_jax.recipes.origins import has_begun, started_from
 from lrm_jax.recipes.policy_config import (
@@ -290,8 +291,12 @@ def begin(
       dry_run: nothing is to be written.
 
     Raises:
-      UserError: the source does not fit, or the folder holds another run.
+      UserError: the adapters or the source do not fit, or the folder holds another
+        run.
     """
+    if config.lora is not None:
+        init = token_policy(config.model).init
+        check_lora(config.lora, jax.eval_shape(init, jax.random.key(0)))
     config, start = start_from(config, run_dir)
     if not dry_run:
         check_run(run_dir, to_dict(config), identity_ignore=identity_ignore)

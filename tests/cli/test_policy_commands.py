@@ -184,6 +184,28 @@ def test_runs_that_are_none(refused, run_dir, tmp_path):
     assert message.count(" by model.*") == 5 and message.endswith(" more")
 
 
+def test_what_inherit_overrules_is_said_in_one_line(run_dir, capfd):
+    words = ["train", "sft_addition_tiny", *TINY, *QUICK, "inherit=true"]
+    words += ["--init-from", str(run_dir), "--dry-run"]
+    assert main([*words, "model.remat=block"]) == 0
+    assert "inherit=true" not in capfd.readouterr().err
+    wrong = ["model.d_model=999", "--model.n-layers", "77", "--model.qk-norm"]
+    assert main([*words, *wrong]) == 0
+    out, err = capfd.readouterr()
+    assert '"d_model": 16' in out
+    assert err.count("inherit=true takes from") == 1
+    assert f"from {run_dir}: model.d_model=16 (not 999), model.n_layers=1 (n" in err
+    assert "model.qk_norm=False (not True)" in err
+
+
+def test_a_dry_run_refuses_adapters_that_the_run_would(refused, run_dir):
+    words = ["train", "grpo_addition", "inherit=true", "--init-from", run_dir]
+    words += ["lora=LoraConfig", "mesh.data=1", "--dry-run"]
+    message = refused(*words, "lora.targets=nope")
+    assert message.startswith("lora.targets='nope': matches no projection; there are")
+    assert refused(*words, "lora.rank=0").startswith("lora.rank=0: expected 1 or more")
+
+
 def test_training_refuses(refused, tmp_path):
     train = ["train", "sft_addition_tiny", *TINY, "--run-dir", tmp_path / "run"]
     path = tmp_path / "bad.jsonl"
