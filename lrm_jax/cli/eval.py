@@ -5,7 +5,7 @@
 import argparse
 from typing import Any
 
-from lrm_jax.cli.common import Outcome, table
+from lrm_jax.cli.common import Outcome, table, warning_of
 
 NAME = "eval"
 SUMMARY = "accuracy of a run at one or several thinking budgets"
@@ -46,9 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lanes",
         type=int,
+        metavar="N",
+        help="puzzles in flight (--compact); of a policy, completions at work at a "
+        "time (default: the run's eval.lanes; 0: all of them)",
+    )
+    parser.add_argument(
+        "--min-thinking",
+        type=int,
         default=0,
         metavar="N",
-        help="puzzles in flight (--compact)",
+        help="of a policy: least tokens of thought, as lrm sample has it",
     )
 
 
@@ -58,17 +65,25 @@ def run(args: argparse.Namespace) -> Outcome:
     from lrm_jax.recipes.token_run import TokenRun
     from lrm_jax.types import UserError
 
-    for name in ("cap", "lanes"):
-        value = getattr(args, name)
-        if value is not None and value < (1 if name == "cap" else 0):
-            raise UserError(f"--{name} {value}: expected 1 or more")
+    for name, value, least in (
+        *(("--cap", args.cap, 1), ("--lanes", args.lanes, 0)),
+        ("--min-thinking", args.min_thinking, 0),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name} {value}: expected {least} or more")
     trained = load(args.run)
     if isinstance(trained, TokenRun):
         return _eval_policy(trained, args)
+    if args.min_thinking:
+        raise UserError(
+            f"--min-thinking: for token policies; {args.run} is a latent reasoner"
+        )
+    if args.lanes is not None and not args.compact:
+        raise UserError("--lanes: needs --compact; without it all puzzles go at once")
     how: dict[str, Any] = {"cap": args.cap, "halting": args.halting}
     if args.compact:
         found = [
-            trained.evaluate_compact(args.data, budget=b, lanes=args.lanes, **how)
+            trained.evaluate_compact(args.data, budget=b, lanes=args.lanes or 0, **how)
             for b in args.budget or ["-1"]
         ]
         results = [one.report for one in found]
@@ -80,7 +95,7 @@ def run(args: argparse.Namespace) -> Outcome:
         for r in data["results"]
     ]
     header = ["budget", "exact accuracy", "ci95 low", "ci95 high", "mean steps"]
-    data |= _warning(trained)
+    data |= warning_of(trained)
     title = f"{data['n']} puzzles, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")
 
@@ -89,18 +104,19 @@ def _eval_policy(trained: Any, args: argparse.Namespace) -> Outcome:
     """Measure a token policy: greedy accuracy, budgets in tokens of thought."""
     from lrm_jax.types import UserError
 
-    for name in ("halting", "compact", "lanes"):
+    for name in ("halting", "compact"):
         if getattr(args, name):
             raise UserError(f"--{name}: for latent reasoners; {args.run} is a policy")
-    data = trained.evaluate(args.data, budgets=args.budget, cap=args.cap)
+    data = trained.evaluate(
+        args.data,
+        budgets=args.budget,
+        cap=args.cap,
+        min_thinking=args.min_thinking,
+        lanes=args.lanes,
+    )
     columns = ("exact_accuracy", "lenient_accuracy", "mean_steps", "mean_tokens")
     rows = [[r["budget"], *(r[c] for c in columns)] for r in data["results"]]
     header = ["budget", "exact accuracy", "lenient", "mean thought", "mean tokens"]
-    data |= _warning(trained)
+    data |= warning_of(trained)
     title = f"{data['n']} prompts, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")
-
-
-def _warning(trained: Any) -> dict[str, str]:
-    """Why it is not the newest checkpoint that was measured (said when it was read)."""
-    return {"warning": trained.warning} if trained.warning else {}

@@ -4,7 +4,7 @@
 
 import argparse
 
-from lrm_jax.cli.common import Outcome
+from lrm_jax.cli.common import Outcome, warning_of
 
 NAME = "sample"
 SUMMARY = "completions of one prompt by a token policy"
@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> Outcome:
         seed=args.seed,
     )
     data = {"completions": [one.to_json() for one in found], "step": trained.step}
+    data |= warning_of(trained)
     shown = [
         f"{one.text}\n({one.tokens} tokens, {one.thinking_tokens} of thought, "
         f"log-prob {one.logprob:.3f}, ended by {one.stop})"

@@ -5,7 +5,7 @@
 import argparse
 import shutil
 
-from lrm_jax.cli.common import Outcome
+from lrm_jax.cli.common import Outcome, warning_of
 
 NAME = "solve"
 SUMMARY = "one puzzle; shows the thinking step by step"
@@ -40,4 +40,4 @@ def run(args: argparse.Namespace) -> Outcome:
     verdict = {True: "valid, ", False: "not valid, ", None: ""}[solution.valid]
     ending = "halted by itself" if solution.halted else "budget spent"
     text = f"{drawn}\n\n{solution.answer}\n{verdict}{solution.steps} steps, {ending}"
-    return Outcome(solution.to_json(), text)
+    return Outcome(solution.to_json() | warning_of(trained), text)

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,23 @@ def test_solve(run_dir, run_json, capfd):
     assert main(["solve", str(run_dir), "--puzzle", PUZZLE]) == 0
     out, _ = capfd.readouterr()
     assert "step 1" in out and "\x1b" not in out
+
+
+def test_solve_says_that_it_used_an_older_checkpoint(run_dir, run_json, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    (run / "checkpoints/99").mkdir()
+    code, data = run_json("solve", run, "--puzzle", PUZZLE)
+    assert code == 0
+    assert data["warning"].startswith("checkpoint 99 cannot be used: half-written")
+
+
+def test_what_is_for_the_other_kind_of_run_is_refused(run_dir, refused):
+    message = refused("eval", run_dir, "--lanes", 4)
+    assert message.startswith("--lanes: needs --compact")
+    message = refused("eval", run_dir, "--min-thinking", 4)
+    assert (
+        message == f"--min-thinking: for token policies; {run_dir} is a latent reasoner"
+    )
 
 
 def test_ckpt(run_dir, run_json, tmp_path):

@@ -105,6 +105,13 @@ def test_eval(run_json, run_dir, tmp_path):
     assert (code, data["n"], data["data"]) == (0, 3, str(path))
 
 
+def test_eval_thinks_at_least_so_long_on_any_lanes(run_json, run_dir):
+    words = ["eval", run_dir, "--budget", "8+halt", "--min-thinking", 6]
+    (row,) = run_json(*words)[1]["results"]
+    assert 6 <= row["mean_steps"] <= 8
+    assert run_json(*words, "--lanes", 3)[1]["results"] == [row]
+
+
 def test_people_read_text(run_dir, capfd):
     words = ["--prompt", "1+2=", "--n", "4", "--max-new", "12"]  # compiled before
     assert main(["sample", str(run_dir), *words]) == 0
@@ -152,16 +159,23 @@ def test_eval_refuses(refused, run_dir, tmp_path):
     )
     assert "no such file" in refused("eval", run_dir, "--data", tmp_path / "none")
     assert "--compact: for latent reasoners" in refused("eval", run_dir, "--compact")
+    for name in ("--lanes", "--min-thinking"):
+        message = f"{name} -1: expected 0 or more"
+        assert refused("eval", run_dir, name, -1) == message
+    assert "min_thinking=25" in refused("eval", run_dir, "--min-thinking", 25)
     message = refused("eval", run_dir, "--halting", "fixed")
     assert message.startswith("--halting: for latent reasoners")
     message = refused("solve", run_dir, "--puzzle", "1...")
     assert message.endswith("a token policy solves no puzzles; see lrm sample")
 
 
-def test_eval_says_which_checkpoint_it_fell_back_to(run_json, run_dir, tmp_path):
+@pytest.mark.parametrize(
+    "words", [["eval"], ["sample", "--prompt", "1+2=", "--n", 4, "--max-new", 12]]
+)
+def test_which_checkpoint_it_fell_back_to_is_said(run_json, run_dir, tmp_path, words):
     run = shutil.copytree(run_dir, tmp_path / "run")
     (run / "checkpoints/4").mkdir()
-    code, data = run_json("eval", run)
+    code, data = run_json(words[0], run, *words[1:])
     assert code == 0 and data["step"] == 2
     assert data["warning"].startswith("checkpoint 4 cannot be used: half-written")
     assert data["warning"].endswith(": step 2")
