@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> Outcome:
             ema=not args.no_ema,
             fmt=args.format,
         )
-    return Outcome(data, "\n".join(str(path) for path in data["files"]))
+    title = f"checkpoint of step {data['step']}, {data['tensors']} tensors"
+    return Outcome(data, "\n".join([title, *map(str, data["files"])]))
 
 
 _NAMED = ("latest", "best")

@@ -170,7 +170,8 @@ def export_checkpoint(
         safetensors.
 
     Returns:
-      {files, step, tensors}.
+      {files, step, tensors}, and `warning` where it is not the newest step that was
+      asked for.
 
     Raises:
       UserError: the run cannot be written in that format, or `dst` is taken.
@@ -206,7 +207,8 @@ def export_checkpoint(
         text = dump_yaml({"arch": arch}) if origin is None else origin.config_text
         settings.write_text(text, encoding="utf-8")
     written = [str(weights), str(settings)]
-    return {"files": written, "step": loaded.step, "tensors": len(tensors)}
+    told = {"files": written, "step": loaded.step, "tensors": len(tensors)}
+    return told | ({"warning": loaded.warning} if loaded.warning else {})
 
 
 def find_weights(src: Path) -> Path:

@@ -208,7 +208,8 @@ def export_hf(
       shard_bytes: a file is closed before it grows beyond this.
 
     Returns:
-      {files, step, tensors}.
+      {files, step, tensors}, and `warning` where it is not the newest step that was
+      asked for.
 
     Raises:
       UserError: no run of a policy, no family has its shape, or `dst` is taken.
@@ -244,7 +245,8 @@ def export_hf(
         written += [dst / "config.json"]
         if text is not None:
             written += _copy_text(text, dst, TOKENIZER_FILES)
-    return {"files": list(map(str, written)), "step": loaded.step, "tensors": count}
+    told = {"files": list(map(str, written)), "step": loaded.step, "tensors": count}
+    return told | ({"warning": loaded.warning} if loaded.warning else {})
 
 
 def _move_to_jax(params: Params) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from lrm_jax.cli import main as cli
 from lrm_jax.config import from_dict, to_dict
 from lrm_jax.interop.hrm_trm import COMPILED_PREFIX
 from lrm_jax.interop.tensors import read_safetensors, write_safetensors
@@ -136,6 +137,20 @@ def test_a_run_of_our_own_is_exported_with_its_average(tmp_path, trained):
     import_checkpoint("trm", tmp_path / "last", tmp_path / "again")
     again = load_params(tmp_path / "again").params
     jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
+def test_export_says_which_step_it_wrote(tmp_path, trained, capfd):
+    run = str(trained[0])
+    words = ["export", "trm", run, str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    first, *files = capfd.readouterr().out.splitlines()
+    assert first.startswith("checkpoint of step 3, ") and len(files) >= 2
+    Path(run, "checkpoints/9").mkdir()
+    words[-1] = str(tmp_path / "newest")
+    assert cli.main([*words, "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert data["step"] == 3
+    assert data["warning"].startswith("checkpoint 9 cannot be used: half-written")
 
 
 def test_the_wrong_kind_is_refused(tmp_path, trained):

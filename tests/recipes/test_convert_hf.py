@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -170,6 +171,21 @@ def test_a_policy_of_our_own_goes_out_as_the_family_it_fits(tmp_path):
     odd = dataclasses.replace(TINY, o_bias=True)
     with pytest.raises(UserError, match=r"model.qkv_bias=False: Qwen3ForCausalLM has"):
         hf_config(odd, None, None)
+
+
+def test_export_says_which_step_it_wrote(tmp_path, folder, capfd):
+    run = str(tmp_path / "run")
+    import_hf(folder, run)
+    words = ["export", "hf", run, str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    first, *files = capfd.readouterr().out.splitlines()
+    assert first.startswith("checkpoint of step 0, ") and len(files) >= 2
+    Path(run, "checkpoints/9").mkdir()
+    words[-1] = str(tmp_path / "newest")
+    assert cli.main([*words, "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert data["step"] == 0
+    assert data["warning"].startswith("checkpoint 9 cannot be used: half-written")
 
 
 def test_nothing_is_written_over_and_wrong_choices_are_refused(folder, tmp_path):
