@@ -19,7 +19,7 @@ from lrm_jax.interop.hf_layout import (
     HfEntry,
     hf_layout,
     hf_tensor,
-    is_later_layer,
+    later_blocks,
     leaf_of,
 )
 from lrm_jax.models.policy import token_policy
@@ -110,11 +110,12 @@ def open_hf(folder: str | Path, **changes: Any) -> HfFolder:
     cfg, notes = _settle_head(cfg, weights)
     entries = hf_layout(cfg)
     unused = _check_names(cfg, entries, weights)
-    later = [name for name in unused if is_later_layer(name, cfg.n_layers)]
+    found = later_blocks(weights.names(), cfg.n_layers)
+    later = [name for name in unused if name in found]
     if later:
         notes.append(
             f"{len(later)} tensors of blocks after {cfg.n_layers - 1} (multi-token "
-            "prediction) were left out"
+            f"prediction) were left out: {first_of(later)}"
         )
     return HfFolder(cfg, raw, weights, entries, unused, notes, sha256)
 
@@ -190,11 +191,12 @@ def _check_names(
     if missing:
         raise UserError(f"{weights.folder}: missing tensors: {first_of(missing)}")
     unused = [name for name in weights.names() if name not in known]
+    later = later_blocks(weights.names(), cfg.n_layers)
     spare = [
         name
         for name in unused
         if not name.endswith(_NEVER_WEIGHTS)
-        and not is_later_layer(name, cfg.n_layers)
+        and name not in later
         and not (name == LM_HEAD and cfg.tied_embeddings)
     ]
     if spare:

@@ -149,6 +149,9 @@ def family_of(raw: Raw) -> Family:
         if name in (family.architecture, family.model_type):
             return family
     known = ", ".join(family.architecture for family in FAMILIES)
+    if not named:
+        other = "" if name is None else f", and its model_type {name!r} is not known"
+        raise UserError(f"config.json has no architectures{other}; known are {known}")
     raise UserError(f"architecture {name!r} is not known; known are {known}")
 
 

@@ -7,6 +7,7 @@ are one tensor each there.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -94,10 +95,23 @@ def hf_tensor(entry: HfEntry, params: Params) -> np.ndarray:
     return np.ascontiguousarray(value.T) if entry.transposed else value
 
 
-def is_later_layer(name: str, n_layers: int) -> bool:
-    """Return whether a tensor is of a block after the last (multi-token prediction)."""
-    match = re.match(r"model\.layers\.(\d+)\.", name)
-    return bool(match) and int(match[1]) >= n_layers
+def later_blocks(names: Iterable[str], n_layers: int) -> set[str]:
+    """Return the tensors of multi-token prediction: blocks after the last.
+
+    Such a block joins two inputs; one that does not is of a model with more layers.
+    """
+    blocks: dict[int, set[str]] = {}
+    for name in names:
+        match = re.match(r"model\.layers\.(\d+)\.", name)
+        if match and int(match[1]) >= n_layers:
+            blocks.setdefault(int(match[1]), set()).add(name)
+    joins = f".{_MTP['join_proj']}.weight"
+    return {
+        name
+        for block in blocks.values()
+        if any(name.endswith(joins) for name in block)
+        for name in block
+    }
 
 
 def _entries(

@@ -262,7 +262,21 @@ def test_blocks_after_the_last_are_left_out_and_said(folder):
     save_file({**load_file(path), **extra}, path)
     loaded = load_hf(folder)
     assert loaded.unused == list(extra)
-    assert "1 tensors of blocks after 1 (multi-token" in loaded.notes[0]
+    assert loaded.notes == [
+        "1 tensors of blocks after 1 (multi-token prediction) were left out: "
+        "model.layers.2.eh_proj.weight"
+    ]
+
+
+def test_layers_that_the_config_has_no_place_for_are_refused_by_name(folder):
+    path = folder / "model.safetensors"
+    names = [f"model.layers.2.mlp.{n}_proj.weight" for n in ("down", "gate", "up")]
+    names += [f"model.layers.3.self_attn.{n}_proj.weight" for n in ("k", "q", "v")]
+    extra = {name: np.ones((16, 16), np.float32) for name in names}
+    save_file({**load_file(path), **extra}, path)
+    with pytest.raises(UserError, match="unexpected tensors, which the conf") as error:
+        load_hf(folder)
+    assert str(error.value).endswith(f"{', '.join(sorted(names)[:5])} and 1 more")
 
 
 def test_blocks_after_the_last_are_kept_when_asked_for(tmp_path):
@@ -330,7 +344,14 @@ def test_a_window_counts_only_where_it_is_used(folder):
     [
         ({"architectures": ["GemmaForCausalLM"]}, "'GemmaForCausalLM' is not known"),
         ({"architectures": ["GemmaForCausalLM"]}, "known are Qwen3ForCausalLM, Qwen2"),
-        ({"architectures": "absent", "model_type": "absent"}, "None is not known"),
+        (
+            {"architectures": "absent", "model_type": "absent"},
+            "config.json has no architectures; known are Qwen3ForCausalLM, ",
+        ),
+        (
+            {"architectures": [], "model_type": "gemma"},
+            "no architectures, and its model_type 'gemma' is not known; known are Qw",
+        ),
         ({"architectures": "Qwen3ForCausalLM"}, "architectures='Qwen3F.*': expected"),
         ({"rope_scaling": "yarn"}, "rope_scaling='yarn': expected an object"),
         ({"quantization_config": "fp8"}, "quantization_config='fp8': expected an ob"),
