@@ -128,6 +128,19 @@ def test_targets_choose_projections_by_path():
     assert len(jax.tree.leaves(every)) == 2 * 14
 
 
+def test_routed_experts_and_heads_have_no_adapters():
+    moe = MoeConfig(n_experts=4, n_shared=1)
+    cfg = dataclasses.replace(
+        TINY, n_layers=1, moe=moe, tied_embeddings=False, value_head=True
+    )
+    shapes = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
+    assert {"lm_head", "value_head"} <= set(shapes)
+    assert projection_paths(shapes) == [
+        *(f"layers_0/attn/{n}_proj" for n in "koqv"),
+        *(f"layers_0/moe/shared/{n}_proj" for n in ("down", "gate", "up")),
+    ]
+
+
 def test_wrong_targets_are_refused_by_name():
     _, weights, adapters = make(TINY)
     with pytest.raises(UserError, match="matches no projection; there are down_proj"):
