@@ -17,7 +17,7 @@ from lrm_jax.interop.hf_export import hf_config
 from lrm_jax.interop.hf_files import HfWeights, write_shards
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
-from lrm_jax.recipes.convert_hf import export_hf, import_hf
+from lrm_jax.recipes.convert_hf import export_hf, import_hf, refuse_other_source
 from lrm_jax.recipes.policy_build import load_policy, read_policy_config
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig
 from lrm_jax.training.loading import write_params
@@ -186,6 +186,28 @@ def test_export_says_which_step_it_wrote(tmp_path, folder, capfd):
     data = json.loads(capfd.readouterr().out)
     assert data["step"] == 0
     assert data["warning"].startswith("checkpoint 9 cannot be used: half-written")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_another_source_is_told_from_the_one_imported(folder, tmp_path, older):
+    run = tmp_path / "run"
+    import_hf(folder, run)
+    if older:  # imports that have no fingerprint: config and dtypes are all there is
+        origin = json.loads((run / "hf_origin.json").read_text())
+        del origin["sha256"]
+        (run / "hf_origin.json").write_text(json.dumps(origin))
+    refuse_other_source(folder, run)
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ other }}")
+    if older:
+        refuse_other_source(folder, run)
+    else:
+        with pytest.raises(UserError, match="are not those that .* from .tiny.; name"):
+            refuse_other_source(folder, run)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 2}))
+    with pytest.raises(UserError, match="are not those that .* from .tiny.; name"):
+        refuse_other_source(folder, run)
 
 
 def test_nothing_is_written_over_and_wrong_choices_are_refused(folder, tmp_path):
