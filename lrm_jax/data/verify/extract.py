@@ -51,6 +51,10 @@ _CORRECTED = re.compile(
     r"|recheck\w*|hmm)\b",
     re.IGNORECASE,
 )
+_CASE = re.compile(r"\bif\b[^.0-9\n]{1,40}\bthen\s{0,3}\Z", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"(?i:\bunless\b)|\b(?i:candidate|option|choice|guess)\s{1,3}\(?[A-HJ-Z]\b"
+)
 _LABEL = re.compile(r"^[A-Za-z][:).]", re.MULTILINE)
 _STATED = re.compile(
     r"answer[\s*]{0,5}(?:is|=|:)[\s*:=]{0,5}([^\n]{0,200})", re.IGNORECASE
@@ -193,8 +197,16 @@ def last_number(text: str) -> str | None:
     same = found[-2][0].strip() == last[0].strip() and between[-1] == ">>"
     if same:
         return read
+    if _HEDGED.search(between[-1]) or _cases(text, found[-2], between[-1]):
+        return None
     listed = _offers(between[-1]) or _same_words(between[-1], text[last.end() :])
     return None if listed else read
+
+
+def _cases(text: str, first: re.Match[str], between: str) -> bool:
+    """Whether two numbers are two cases: `if odd then 41, if even then 42`."""
+    before = text[max(0, first.start() - 60) : first.start()]
+    return bool(_CASE.search(between) and _CASE.search(before))
 
 
 def _unit_of(after: str) -> str:

@@ -136,7 +136,14 @@ OFFERS = [
 ]
 
 
-@pytest.mark.parametrize("completion", OFFERS)
+HEDGES = [
+    "If odd then 41, if even then 42",
+    "The total is 41 unless it is 42",
+    "Candidate A gives 41 apples. Candidate B gives 42 apples.",
+]
+
+
+@pytest.mark.parametrize("completion", OFFERS + HEDGES)
 def test_offered_numbers_are_no_answer(completion):
     tagged = f"<think>x</think><answer>{completion}</answer>"
     for text in (completion, tagged):
@@ -162,6 +169,9 @@ def test_offered_numbers_are_no_answer(completion):
         "30 dollars plus 12 dollars makes 42 dollars",
         "Tom has 30 apples, Ann has 42 apples",
         "He had 40 dollars. Now he has 42 dollars.",
+        "He has 21 apples. If he doubles them, then he has 42 apples.",
+        "He had 40 apples, but I guess I saw that a friend gave him some: 42",
+        "If he has 40 apples and gets 2 more then 42 are his.",
     ],
 )
 def test_worked_answers_are_read(completion):
