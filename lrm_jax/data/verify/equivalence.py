@@ -23,6 +23,7 @@ _MATRIX = re.compile(
     r"\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL
 )
 _LEFT_SIDE = re.compile(r"((?:[^0-9=]|_[0-9])+)(?:=|\\in(?![A-Za-z]))([^=]+)")
+_DENIES = re.compile(r"[<>!?~]|\\(?:not|lnot|neg|le|ge|ne|sim)(?![A-Za-z])|not\Z")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _RELATION = re.compile(r"=|<|>|\\(?:le|ge|ne)(?![A-Za-z])")
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
@@ -91,7 +92,7 @@ def _equal_parts(a: str, b: str, effort: int) -> bool:
     members = _members(a), _members(b)
     if members[0] and members[1]:
         return _any_order(*members, effort)
-    inside_a, inside_b = _inside(a), _inside(b)
+    inside_a, inside_b = inside_of(a), inside_of(b)
     if inside_a and inside_b:
         same_brackets = inside_a[:2] == inside_b[:2]
         return same_brackets and _in_order(inside_a[2], inside_b[2], effort)
@@ -130,7 +131,7 @@ def _members(text: str) -> list[str]:
     bare = split_top(text, (",", ";"))
     if len(bare) > 1:
         return bare
-    inside = _inside(text)
+    inside = inside_of(text)
     if inside and inside[0] in ("{", r"\{"):
         return inside[2]
     if text.count(r"\pm") == 1:
@@ -158,7 +159,7 @@ def _over(text: str) -> list[str]:
 
 def _bare(text: str) -> str:
     """Take one pair of parentheses off."""
-    found = _inside(text)
+    found = inside_of(text)
     return text[1:-1] if found and found[0] == "(" and len(found[2]) == 1 else text
 
 
@@ -168,12 +169,18 @@ def _without_parentheses(a: str, b: str) -> tuple[str, str]:
 
 def _without_left_sides(a: str, b: str) -> tuple[str, str]:
     r"""Take `x=` or `x\in` off where only one of the two has it."""
-    in_a, in_b = _LEFT_SIDE.fullmatch(a), _LEFT_SIDE.fullmatch(b)
+    in_a, in_b = _named(a), _named(b)
     if in_a and not in_b and not _RELATION.search(b):
         return in_a[2].strip(), b
     if in_b and not in_a and not _RELATION.search(a):
         return a, in_b[2].strip()
     return a, b
+
+
+def _named(text: str) -> re.Match[str] | None:
+    """Match `x=5`, where what is left of the sign only names the value."""
+    match = _LEFT_SIDE.fullmatch(text)
+    return None if match and _DENIES.search(match[1]) else match
 
 
 def _as_intervals(a: str, b: str) -> tuple[str, str]:
@@ -238,7 +245,7 @@ def split_top(text: str, marks: tuple[str, ...]) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _inside(text: str) -> tuple[str, str, list[str]] | None:
+def inside_of(text: str) -> tuple[str, str, list[str]] | None:
     """Return brackets and entries of a text that is one bracketed list."""
     for opening in _OPENING:
         for closing in _CLOSING:

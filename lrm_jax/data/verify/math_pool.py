@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from lrm_jax.data.verify.equivalence import equal_answers
+from lrm_jax.data.verify.offered import offers_more
 from lrm_jax.data.verify.pool import Pool
+from lrm_jax.data.verify.towers import is_tower
 from lrm_jax.types import UserError
 
 Answered = bool | None | Literal["timeout", "crash"]
@@ -16,6 +18,8 @@ Answered = bool | None | Literal["timeout", "crash"]
 
 class MathPool:
     """Compares answers: our rules first, math-verify for what they do not settle.
+
+    What offers several candidates is wrong, a tower of powers is not read.
 
     A context manager; its processes start with the first pair that needs them.
     """
@@ -45,7 +49,14 @@ class MathPool:
         known: dict[tuple[str, str], Answered] = {
             pair: equal_answers(*pair) for pair in pairs
         }
-        open_pairs = [pair for pair, same in known.items() if same is False]
+        for pair in [pair for pair, same in known.items() if same is False]:
+            if any(is_tower(text) for text in pair):
+                known[pair] = None
+        open_pairs = [
+            pair
+            for pair, same in known.items()
+            if same is False and not offers_more(*pair)
+        ]
         outcomes = self._pool.map([list(pair) for pair in open_pairs])
         for pair, outcome in zip(open_pairs, outcomes, strict=True):
             if outcome.status == "ok":

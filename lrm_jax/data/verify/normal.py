@@ -86,8 +86,8 @@ def has_foreign_digits(text: str) -> bool:
     )
 
 
-def normalise(text: str) -> Normal:
-    """Return the one spelling of an answer."""
+def spelled(text: str) -> str:
+    """Return a text with its signs, commands and wrappers spelled one way."""
     text = text.translate(_SIGNS).replace(r"\$", "").replace("$", "")
     text = _unwrap(text.strip())
     text = _DROPPED.sub(" ", _NEGATIVE_SPACE.sub("", text).replace("{,}", ","))
@@ -95,13 +95,22 @@ def normalise(text: str) -> Normal:
     for sign, command in _ASCII_RELATIONS:
         text = text.replace(sign, command)
     text = _MONEY.sub("", _unwrap(text))
-    text = _TEXT.sub(lambda m: f" {m[1]} ", text).replace(r"\%", "%")
-    text = _BEFORE_POWER.sub("^", text)
-    text = text.lstrip(" ,;:\n\t").rstrip(" .,;:\n\t")
+    return _TEXT.sub(lambda m: f" {m[1]} ", text).replace(r"\%", "%")
+
+
+def parted(text: str) -> str:
+    """Return a text with `;` for every comma or word that parts its entries."""
     # A comma with a space parts entries, one without may part thousands.
     text = _LOOSE_COMMA.sub(";", text)
     if any(c.isdigit() or c in "\\=" for c in text):
         text = _AND.sub(";", text)
+    return text
+
+
+def normalise(text: str) -> Normal:
+    """Return the one spelling of an answer."""
+    text = _BEFORE_POWER.sub("^", spelled(text))
+    text = parted(text.lstrip(" ,;:\n\t").rstrip(" .,;:\n\t"))
     text, unit = _split_unit(text)
     text = _SHORT_SQRT.sub(r"\\sqrt{\1}", text)
     for _ in range(2):  # the numerator, then what its denominator hid

@@ -12,6 +12,8 @@ from lrm_jax.data.verify.answers import AnswerJudge, JudgeConfig, equal_values
 from lrm_jax.data.verify.forms import INSTRUCTIONS, read_form, write_form
 from lrm_jax.data.verify.math_pool import MathPool
 from lrm_jax.types import UserError
+from tests.data.verify.test_judge import HEDGES, OFFERS
+from tests.data.verify.test_offered import MANY, ONE
 
 needs_math = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None,
@@ -142,34 +144,114 @@ def test_math_verify_settles_what_the_rules_do_not():
     assert judge(text, r"2\sqrt{3}", "boxed", "rules") == (0, 0, "wrong")
 
 
+# Other than math-verify's own tests: a chain of equalities that do not hold, an
+# entry twice, no answer found in prose (the completion is taken apart before), and
+# what math-verify reads only with other settings.
+REFUSED = [
+    "$x = 5+5+1 = 7 =11$",
+    r"$x = 5+5+1 = 1/3 \approx 11$",
+    r"$x=1/3\approx1.3$",
+    "$z = 3+3 = 2$",
+    r"$\boxed{(3, 37, 3, 13), (3, 17, 3, 7), (3, 3, 2, 3), (3,17,3,7), "
+    "(17,3,3,7), (37,3,3,13)}$",
+    "so the number is 10 which is 1,000.99m\u00b2",
+    *("1000,99", "1.22", "$f(y)$", r"$-2 \\le x \\le 7$"),
+    r"$1 + \frac{1}{\mathrm{e}}$",  # is not 1 - 1/e
+    r"$\begin{pmatrix}0.33\\0.2 \end{pmatrix}$",
+]
+
+
 @needs_math
 def test_math_verify_agrees_with_its_own_cases(lrm_data):
     path = lrm_data / "math_equivalence" / "math_verify_cases.jsonl"
     cases = [json.loads(x) for x in path.read_text().split("\n") if x]
+    cases = [case for case in cases if len(case["pred"]) <= 100]  # no prose
     with MathPool(deadline_s=20.0) as pool:
         found = pool.equal([(case["gold"], case["pred"]) for case in cases])
-    agree = sum(
-        (same is True) == case["expected"]
+    missed = [
+        case["pred"]
         for same, case in zip(found, cases, strict=True)
-    )
-    # The rest is what counts as extractable: here the whole text is the answer.
-    assert agree >= len(cases) - 10
+        if case["expected"] and same is not True and len(case["gold"]) <= 200
+    ]
+    wrong = [
+        case["pred"]
+        for same, case in zip(found, cases, strict=True)
+        if same is True and not case["expected"]
+    ]
+    assert len(cases) >= 150
+    assert set(missed) <= set(REFUSED)
+    assert all(pred.startswith("Answer ") for pred in wrong)  # found all the same
+
+
+@pytest.mark.parametrize(
+    "kind", ["number", "rules", "text", pytest.param("math", marks=needs_math)]
+)
+def test_offers_score_nothing_in_any_kind(kind):
+    texts = [
+        frame.format(offer)
+        for offer in [*OFFERS, *HEDGES]
+        for frame in (
+            *("{}", "<think>x</think>{}", "<think>x</think><answer>{}</answer>"),
+            *(r"<think>x</think>\boxed{{{}}}", "<think>x</think>#### {}"),
+        )
+    ]
+    for form in INSTRUCTIONS:
+        with AnswerJudge(JudgeConfig(form, kind, deadline_s=20.0)) as judged:
+            verdicts = judged.judge(texts, ["42"] * len(texts))
+        for text, verdict in zip(texts, verdicts, strict=True):
+            assert (verdict.strict, verdict.lenient) == (0, 0), (form, text)
 
 
 @needs_math
-def test_towers_and_braces_cost_a_deadline_at_most():
+def test_lists_and_relations_are_no_answers_of_mathematics():
+    pairs = [*MANY, *UNEQUAL_CHAINS, *UNKNOWN, *ONE, *FURTHER_ONE]
+    right = len(MANY + UNEQUAL_CHAINS + UNKNOWN)
+    with AnswerJudge(JudgeConfig("tags", "math", deadline_s=20.0)) as judged:
+        verdicts = judged.judge(
+            [f"<think>x</think><answer>{answer}</answer>" for _, answer in pairs],
+            [gold for gold, _ in pairs],
+        )
+    for at, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
+        assert verdict.strict == verdict.lenient == (at >= right), (pair, verdict)
+
+
+UNEQUAL_CHAINS = [
+    ("42", "x=41=42"),
+    ("42", "1=2=42"),
+    (r"\sqrt{2}", r"1=\sqrt{2}"),
+    ("42", r"\binom{41}{1}=42"),
+    ("x^2", "x^3=x^2"),
+]
+UNKNOWN = [  # two numbers in what cannot be read as a whole
+    ("42", r"41 \foo 42"),
+    ("42", r"$41 \foo 42$"),
+    ("42", "41^{} 42"),
+    ("42", r"\color{red}41 42"),
+]
+FURTHER_ONE = [
+    ("42", r"x=\frac{84}{2}=42"),
+    ("3", r"\log_2 8 = \log_2 4 + 1 = 3"),
+    ("10", r"\binom{5}{2}=10"),
+    ("x^2+2x+1", "x^2+2x+1=(x+1)^2"),
+]
+
+
+@needs_math
+def test_towers_and_braces_are_not_worked_out():
     deep = "{" * 100_000 + "5" + "}" * 100_000
-    with AnswerJudge(JudgeConfig("boxed", "math", deadline_s=3.0)) as judged:
+    with AnswerJudge(JudgeConfig("boxed", "math", deadline_s=5.0)) as judged:
         judged.judge([r"\boxed{\sqrt{12}}"], [r"2\sqrt{3}"])  # its processes started
         start = time.monotonic()
+        towers = [rf"\boxed{{9^{{9^{{9^{n}}}}}}}" for n in range(10, 30)]
         verdicts = judged.judge(
-            [r"\boxed{9^{9^{9^9}}}", rf"\boxed{{{deep}}}", r"\boxed{\sqrt{20}}"],
-            ["5", "5", r"2\sqrt{5}"],
+            [*towers, rf"\boxed{{{deep}}}", r"\boxed{\sqrt{20}}", r"\boxed{3^{2^3}}"],
+            [*["5"] * len(towers), "5", r"2\sqrt{5}", "6561"],
         )
         took = time.monotonic() - start
-    assert [v.status for v in verdicts] == ["timeout", "parse_error", "right"]
-    assert [v.strict for v in verdicts] == [0, 0, 1]
-    assert took < 30
+    assert {v.status for v in verdicts[:-2]} == {"parse_error"}
+    assert [v.status for v in verdicts[-2:]] == ["right", "right"]
+    assert [v.strict for v in verdicts] == [0] * (len(towers) + 1) + [1, 1]
+    assert took < 10  # twenty deadlines of two processes would be 50
 
 
 def test_without_math_verify_the_extra_is_named(monkeypatch):
