@@ -54,6 +54,7 @@ _CORRECTED = re.compile(
 _CASE = re.compile(r"\bif\b[^.0-9\n]{1,40}\bthen\s{0,3}\Z", re.IGNORECASE)
 _HEDGED = re.compile(
     r"(?i:\bunless\b)|\b(?i:candidate|option|choice|guess)\s{1,3}\(?[A-HJ-Z]\b"
+    r"|(?i:\b(?:second|third)\s{1,3}(?:candidate|option|choice|guess)\b)"
 )
 _LABEL = re.compile(r"^[A-Za-z][:).]", re.MULTILINE)
 _STATED = re.compile(

@@ -139,6 +139,7 @@ OFFERS = [
 HEDGES = [
     "If odd then 41, if even then 42",
     "The total is 41 unless it is 42",
+    "First guess is 40. Second guess is 41. Third guess is 42.",
     "Candidate A gives 41 apples. Candidate B gives 42 apples.",
 ]
 
