@@ -43,11 +43,14 @@ def built(*words):
 
 def drive(run, iterations=ITERATIONS):
     """Yield the state's params and carry, and the metrics, after each iteration."""
+    # Not around the yield: whoever asks would go on under this mesh.
     with sharding.use_mesh(run.mesh):
         state, step_fn = run.init_state(), run.dispatch()
-        for i in range(iterations):
+    for i in range(iterations):
+        with sharding.use_mesh(run.mesh):
             state, metrics = step_fn(state, i * UPDATES)
-            yield jax.device_get((state.params, state.carry, metrics))
+            done = jax.device_get((state.params, state.carry, metrics))
+        yield done
 
 
 class Replay:
