@@ -45,6 +45,7 @@ def smoke(name, folder, *words):
     return rows
 
 
+@pytest.mark.slow
 def test_policy(tmp_path):
     rows = smoke("gpu_policy", tmp_path, "--samples", "2")
     parts = {row["part"] for row in rows}

@@ -58,6 +58,7 @@ def test_equal_time_and_equal_rollouts():
     assert more.train.batch_size == lanes == 256
 
 
+@pytest.mark.slow  # `.ci/run` runs the same command
 def test_rows_run_at_smoke_scale_after_the_row_they_start_from(tmp_path):
     table = load_table(str(FILE))
     done = run_table(table, root=tmp_path, scale="smoke", only=["dr_grpo"])

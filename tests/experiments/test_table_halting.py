@@ -42,6 +42,7 @@ def test_the_full_base_is_the_published_preset_and_rows_change_what_they_say():
     assert {d.key for d in hrm} == {"train.total_steps"}
 
 
+@pytest.mark.slow  # `.ci/run` runs all rows
 def test_two_rows_run_at_smoke_scale(tmp_path):
     table = load_table(str(FILE))
     done = run_table(
