@@ -13,7 +13,7 @@ Numbers: ten optimizer steps on a device against the same ten of a CPU in float3
 losses and the first gradient, |a - b| / |b|. Lanes halt by the clock there, so that
 no coin or tie decides which puzzle a lane works on. Time: one step a dispatch and
 eight, the state donated, grids at random (their values cost no time; zeros would).
-FLOPs are the matrix products of the traced step (`lrm_jax.tooling.flops`), loops and
+FLOPs are the matrix products of the traced step (`lrm_jax.cost`), loops and
 whatever is recomputed counted in full.
 """
 
@@ -38,11 +38,11 @@ from experiments.device_log import (
     spread,
     timed_steps,
 )
+from lrm_jax.cost.jaxpr_flops import count_flops
 from lrm_jax.models.latent import latent_core
 from lrm_jax.presets.published import hrm_sudoku, trm_mlp_sudoku
 from lrm_jax.reasoning.halting import Exploration
 from lrm_jax.recipes.latent_step import LatentStep, scan_steps
-from lrm_jax.tooling.flops import count_flops
 
 TARGETS_S = {"hrm_sudoku": 0.071, "trm_mlp_sudoku": 0.083}
 """Seconds of a step at half of `PEAK_FLOPS`."""

@@ -16,24 +16,14 @@ from lrm_jax.models.layers import swiglu_width
 from lrm_jax.reasoning.cycles import grad_calls
 from lrm_jax.reasoning.halting import needs_target
 from lrm_jax.reasoning.latent import LatentReasoner
-from lrm_jax.recipes.latent_build import LatentRun
-from lrm_jax.recipes.latent_step import LatentStep
+from lrm_jax.recipes.latent_build import LatentRun, latent_step
 from lrm_jax.recipes.run_config import RunConfig
 
 
 def latent_run(config: RunConfig, mesh: Mesh) -> LatentRun:
     """Return the parts of a run on a mesh, without its data: shapes need none."""
     core = latent_core(config.model)
-    step = LatentStep(
-        core=core,
-        halting=config.halting,
-        loss=config.loss,
-        optim=config.optim,
-        total_steps=config.train.total_steps,
-        grad_accum=config.train.grad_accum,
-        ema=config.train.ema_decay,
-        ema_warmup_steps=config.train.ema_warmup_steps,
-    )
+    step = latent_step(config, core)
     train = dataclasses.replace(config.train, steps_per_dispatch=1)
     data = dataclasses.replace(config.data, resident=False)
     config = dataclasses.replace(config, train=train, data=data)

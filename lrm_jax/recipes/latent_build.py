@@ -217,7 +217,15 @@ def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun
     source = make_source(config.data) if source is None else source
     check_fit(config, source)
     core = latent_core(config.model)
-    step = LatentStep(
+    step = latent_step(config, core)
+    mesh = sharding.make_mesh(config.mesh)
+    reasoner = LatentReasoner(core, config.halting)
+    return LatentRun(config, source, core, step, mesh, reasoner)
+
+
+def latent_step(config: RunConfig, core: LatentCore) -> LatentStep:
+    """Return the pure part of a config's training step."""
+    return LatentStep(
         core=core,
         halting=config.halting,
         loss=config.loss,
@@ -227,9 +235,6 @@ def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun
         ema=config.train.ema_decay,
         ema_warmup_steps=config.train.ema_warmup_steps,
     )
-    mesh = sharding.make_mesh(config.mesh)
-    reasoner = LatentReasoner(core, config.halting)
-    return LatentRun(config, source, core, step, mesh, reasoner)
 
 
 def eval_cap(config: RunConfig) -> int:

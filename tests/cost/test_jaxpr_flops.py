@@ -43,6 +43,17 @@ def test_ragged_products_meet_one_matrix_a_row():
     assert count_flops(jax.grad(loss, argnums=(0, 1)), rows, stack, sizes) == 3 * each
 
 
+def test_nested_programs_are_entered():
+    inner = jax.jit(lambda a, b: jnp.dot(a, b))
+    assert count_flops(jax.jit(lambda a, b: inner(a, b) + inner(a, b)), A, B) == 2 * DOT
+
+
+def test_the_gradient_of_a_product_is_two_more():
+    loss = lambda b, a: jnp.sum(jnp.sin(a @ b))
+    assert count_flops(jax.grad(loss), B, A) == 2 * DOT
+    assert count_flops(jax.grad(loss, argnums=(0, 1)), B, A) == 3 * DOT
+
+
 def test_loops_count_every_turn():
     def scanned(s):
         return jax.lax.scan(lambda c, _: (c @ s, None), s, None, length=6)[0]
