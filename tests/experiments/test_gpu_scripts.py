@@ -18,9 +18,6 @@ ROOT = Path(gpu_policy.__file__).parents[1]
 ABSENT = ("grain", "tyro", "tokenizers", "safetensors", "numba", "matplotlib", "jinja2")
 """What such a machine need not have; Flax itself needs rich."""
 
-QUICK = "--xla_backend_optimization_level=0"
-"""Compiled in half the time; nothing here is about speed."""
-
 
 def smoke(name, folder, *words):
     """Run a script as a process in which none of `ABSENT` can be imported."""
@@ -32,7 +29,7 @@ def smoke(name, folder, *words):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK},
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=600,
