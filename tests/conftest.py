@@ -9,6 +9,7 @@ LRM_TEST_OPTIMIZE=1 compiles as a user's run does; without it XLA is told to
 compile quickly, as nearly all of the time goes into programs that run once.
 """
 
+import gc
 import hashlib
 import os
 import platform
@@ -55,6 +56,8 @@ import jax  # noqa: E402
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+# Tracing makes and drops objects by the million, few of them in cycles.
+gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -74,6 +74,7 @@ def _run(block: dict, folder: Path) -> None:
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.notebook
 def test_snippets_run_in_order(tmp_path: Path):
     _tiny_qwen3(tmp_path / "Qwen3-0.6B")
     for block in RUN:

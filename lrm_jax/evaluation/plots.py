@@ -7,10 +7,8 @@ lines also differ in dash and marker.
 """
 
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,13 +214,6 @@ def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
         )
         percent_axis(ax, full=False)
     return out.getvalue()
-
-
-def save_png(path: str | os.PathLike[str], png: bytes) -> None:
-    """Write a picture, folders included."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png)
 
 
 def _draw_bins(ax: "Axes", bins: Sequence[Mapping[str, Any]]) -> None:

@@ -16,10 +16,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lrm_jax.models.projection import ADAPTER, EXPERTS_ADAPTER
 from lrm_jax.types import Array, Key, Params, UserError
 
-TARGETS = r"(q|k|v|o|gate|up|down)_proj"
+TARGETS = r"(?<!/moe/)(q|k|v|o|gate|up|down)_proj"
 """Every projection of attention and feed-forward that is not latent or an expert."""
+
+VALUE_HEAD = "value_head"
+HEADS = ("lm_head", VALUE_HEAD)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,10 @@ class LoraConfig:
       alpha: the adapter counts alpha / rank times.
       targets: regular expression that a projection's path must contain, such as
         `q_proj|v_proj` or `layers_[01]/.*/(q|v)_proj`; paths are like
-        `layers_0/attn/q_proj`, with stacked layers `stage_0/attn/q_proj`.
+        `layers_0/attn/q_proj`, with stacked layers `stage_0/attn/q_proj`. Routed
+        experts (`layers_0/moe/gate_proj`, one adapter for each expert) and an untied
+        head (`lm_head`) get theirs where they are named. A value head always gets
+        one: it starts from nothing, and its one column makes the adapter complete.
     """
 
     rank: int = 8
@@ -44,11 +51,6 @@ class LoraConfig:
         return self.alpha / self.rank
 
 
-def projection_paths(weights: Params) -> list[str]:
-    """Return the paths of every projection that can have an adapter."""
-    return sorted("/".join(path) for path in _projections(weights))
-
-
 def init_lora(cfg: LoraConfig, weights: Params, key: Key) -> Params:
     """Return fresh adapters: A uniform as in the paper's code, B zero.
 
@@ -59,7 +61,7 @@ def init_lora(cfg: LoraConfig, weights: Params, key: Key) -> Params:
 
     Returns:
       The part of the tree that is adapted, `{"lora_a": [in, r], "lora_b": [r, out]}`
-      in place of each projection, with the layer axis where layers are stacked.
+      in place of each projection, after the kernel's axes of layers and experts.
 
     Raises:
       UserError: nothing matches the targets, or they are no regular expression.
@@ -91,16 +93,10 @@ def check_lora(cfg: LoraConfig, weights: Params) -> None:
     _matching(cfg, weights)
 
 
-def lora_axes(axes: Params, adapters: Params) -> Params:
-    """Return logical axes of adapters, from those of the weights they adapt."""
-
-    def one(axes: Params, node: Params) -> Params:
-        if "lora_a" not in node:
-            return {name: one(axes[name], node[name]) for name in node}
-        *stack, fan_in, fan_out = axes["kernel"]
-        return {"lora_a": (*stack, fan_in, None), "lora_b": (*stack, None, fan_out)}
-
-    return one(axes, adapters)
+def adapter_axes(axes: tuple[str | None, ...], side: str) -> tuple[str | None, ...]:
+    """Return logical axes of an adapter's `side`, from those of the kernel's."""
+    *stack, fan_in, fan_out = axes
+    return (*stack, fan_in, None) if side == "lora_a" else (*stack, None, fan_out)
 
 
 def attach(cfg: LoraConfig, weights: Params, adapters: Params) -> Params:
@@ -109,9 +105,12 @@ def attach(cfg: LoraConfig, weights: Params, adapters: Params) -> Params:
     Gradients with respect to `adapters` flow through it; `weights` stay as they are.
     """
 
-    def add(weights: Params, a: Array, b: Array) -> Params:
+    def add(name: str, part: Any, a: Array, b: Array) -> Params:
         scale = jnp.full(a.shape[:-2], cfg.scale, a.dtype)
-        return {**weights, "lora_a": a, "lora_b": b, "lora_scale": scale}
+        adapter = dict(zip(ADAPTER, (a, b, scale), strict=True))
+        if isinstance(part, Mapping):
+            return {name: {**part, **adapter}}
+        return {name: part, name + EXPERTS_ADAPTER: adapter}
 
     return _combine(weights, adapters, add)
 
@@ -119,27 +118,29 @@ def attach(cfg: LoraConfig, weights: Params, adapters: Params) -> Params:
 def merge(cfg: LoraConfig, weights: Params, adapters: Params) -> Params:
     """Return weights with the adapters added to their kernels: W + alpha / r A B."""
 
-    def add(weights: Params, a: Array, b: Array) -> Params:
-        wide = jnp.promote_types(weights["kernel"].dtype, jnp.float32)
+    def add(name: str, part: Any, a: Array, b: Array) -> Params:
+        kernel = _kernel(part)
+        wide = jnp.promote_types(kernel.dtype, jnp.float32)
         update = cfg.scale * (a.astype(wide) @ b.astype(wide))
-        kernel = weights["kernel"].astype(wide) + update
-        return {**weights, "kernel": kernel.astype(weights["kernel"].dtype)}
+        merged = (kernel.astype(wide) + update).astype(kernel.dtype)
+        whole = {**part, "kernel": merged} if isinstance(part, Mapping) else merged
+        return {name: whole}
 
     return _combine(weights, adapters, add)
 
 
 def _combine(weights: Params, adapters: Params, add: Any, path: str = "") -> Params:
-    if "lora_a" in adapters:
-        return add(weights, adapters["lora_a"], adapters["lora_b"])
-    unknown = sorted(set(adapters) - set(weights))
-    if unknown:
-        raise UserError(f"adapter {path}{unknown[0]!r}: the policy has no such part")
-    return {
-        name: _combine(part, adapters[name], add, f"{path}{name}/")
-        if name in adapters
-        else part
-        for name, part in weights.items()
-    }
+    """Return weights in which `add` has put each adapter's entries."""
+    combined = dict(weights)
+    for name, adapter in adapters.items():
+        if name not in weights:
+            raise UserError(f"adapter {path}{name!r}: the policy has no such part")
+        if "lora_a" in adapter:
+            a, b = adapter["lora_a"], adapter["lora_b"]
+            combined |= add(name, weights[name], a, b)
+        else:
+            combined[name] = _combine(weights[name], adapter, add, f"{path}{name}/")
+    return combined
 
 
 def _matching(cfg: LoraConfig, weights: Params) -> dict[tuple[str, ...], Array]:
@@ -151,29 +152,32 @@ def _matching(cfg: LoraConfig, weights: Params) -> dict[tuple[str, ...], Array]:
         raise UserError(
             f"lora.targets={cfg.targets!r}: not a regular expression: {error}"
         ) from error
-    there = _projections(weights)
+    there = _adaptable(weights)
     found = {p: kernel for p, kernel in there.items() if pattern.search("/".join(p))}
     if not found:
-        names = sorted({path[-1] for path in there})
+        names = sorted({path[-1] for path in there} - {VALUE_HEAD})
         raise UserError(
             f"lora.targets={cfg.targets!r}: matches no projection; there are "
             f"{', '.join(names)}"
         )
-    return found
+    critic = {p: kernel for p, kernel in there.items() if p == (VALUE_HEAD,)}
+    return found | critic
 
 
-def _projections(
+def _kernel(part: Any) -> Array:
+    return part["kernel"] if isinstance(part, Mapping) else part
+
+
+def _adaptable(
     node: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> dict[tuple[str, ...], Array]:
-    """Kernels of projections inside blocks, by path; heads and experts are none."""
+    """Kernels that can have an adapter, by path; routed experts' are stacked."""
     found: dict[tuple[str, ...], Array] = {}
     for name, part in node.items():
-        if not isinstance(part, Mapping):
-            continue
-        if name.endswith("_proj") and "kernel" in part:
-            found[(*path, name)] = part["kernel"]
-        else:
-            found |= _projections(part, (*path, name))
+        if name.endswith("_proj") or name in HEADS:
+            found[(*path, name)] = _kernel(part)
+        elif isinstance(part, Mapping):
+            found |= _adaptable(part, (*path, name))
     return found
 
 

@@ -7,7 +7,7 @@ a correction bias are DeepSeek-V3's (arXiv 2412.19437 §2.1.2). No token is ever
 dropped, so a token's result depends on no other token. `E` experts, `k` chosen.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,12 @@ import jax.numpy as jnp
 from lrm_jax.masked import masked_mean
 from lrm_jax.models.layers import trunc_normal
 from lrm_jax.models.policy_config import MoeConfig
-from lrm_jax.models.projection import GatedMlp
+from lrm_jax.models.projection import (
+    EXPERTS_ADAPTER,
+    GatedMlp,
+    adapter_leaves,
+    with_adapter,
+)
 from lrm_jax.types import Array, at_least_float32
 
 
@@ -29,12 +34,15 @@ class Routing(NamedTuple):
       prob: `[E]`, mean score of each expert over the real tokens, scores summing
         to 1.
       sequence_balance: `[]`, the balance of each sequence by itself, averaged.
+      bias_pull: `[]`, 0 with the gradient `load - mean(load)` for the correction
+        bias, whose sign is what it is to move against (arXiv 2408.15664, alg. 1).
     """
 
     ids: Array  # [B, T, k]
     load: Array  # [E]
     prob: Array  # [E]
     sequence_balance: Array  # []
+    bias_pull: Array  # []
 
 
 class MoeMlp(nn.Module):
@@ -74,7 +82,7 @@ class MoeMlp(nn.Module):
                 name="shared",
             )
             y = y + shared(x)
-        return y, _balance(moe, scores, ids, tokens)
+        return y, _balance(moe, scores, ids, tokens, bias)
 
     def _experts(self, rows: Array, ids: Array, weights: Array) -> Array:
         """Return the weighted sum of the chosen experts' outputs, `[B T, D]`."""
@@ -86,7 +94,11 @@ class MoeMlp(nn.Module):
         up = self._weight("up_proj", inner, axes)
         axes = ("experts", "mlp", "embed")
         down = self._weight("down_proj", outer, axes, self.gain)
-        kernels = [jnp.asarray(w, rows.dtype) for w in (gate, up, down)]
+        names = ("gate_proj", "up_proj", "down_proj")
+        kernels = [
+            with_adapter(jnp.asarray(w, rows.dtype), self._adapter(name, rows.dtype))
+            for name, w in zip(names, (gate, up, down), strict=True)
+        ]
         ids = ids.reshape(-1, moe.top_k)
         weights = weights.reshape(-1, moe.top_k).astype(rows.dtype)
         if moe.dispatch == "dense":
@@ -96,6 +108,15 @@ class MoeMlp(nn.Module):
         return jax.lax.platform_dependent(
             rows, ids, weights, *kernels, cpu=dense_experts, default=ragged_experts
         )
+
+    def _adapter(
+        self, name: str, dtype: jnp.dtype
+    ) -> tuple[Array, Array, Array] | None:
+        """Return the adapters of the experts' kernels `name`, `[E, ...]` each."""
+        node = name + EXPERTS_ADAPTER
+        if not self.has_variable("params", node):
+            return None
+        return adapter_leaves(self.get_variable("params", node), dtype)
 
     def _weight(
         self,
@@ -197,20 +218,31 @@ def load_balance_loss(load: Array, prob: Array) -> Array:
     return load.shape[0] * jnp.sum(jax.lax.stop_gradient(load) * prob)
 
 
-def balance_bias(bias: Array, load: Array, rate: float) -> Array:
-    """Return the correction bias after a step: overloaded experts down, others up.
-
-    DeepSeek-V3's balancing without an auxiliary loss (arXiv 2408.15664, alg. 1).
+def balance_penalty(
+    aux: dict[str, Array], kind: Literal["batch", "sequence"], coef: float
+) -> Array:
+    """Return what a loss adds for the experts' balance, `[]`.
 
     Args:
-      bias: `[E]`.
-      load: `[E]`, of `Routing`.
-      rate: by how much; 0.001 in the paper.
+      aux: of `PolicyOutput`, of a policy with experts.
+      kind: balance over the whole batch (`load_balance_loss`) or of each sequence by
+        itself (DeepSeek-V3, arXiv 2412.19437 eq. 17-20).
+      coef: its weight. What moves the correction bias is 0 and counts whole: its
+        gradient is read by sign alone (`optim.router_bias_lr`).
     """
-    return bias + rate * jnp.sign(jnp.mean(load) - load).astype(bias.dtype)
+    name = {"batch": "load_balance", "sequence": "sequence_balance"}[kind]
+    return coef * aux[name] + aux["bias_pull"]
 
 
-def _balance(moe: MoeConfig, scores: Array, ids: Array, tokens: Array) -> Routing:
+def balance_metrics(aux: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """Return how the experts are loaded, as (sum, weight): a mean over batches."""
+    names = ("load_balance", "load_max")
+    return {f"moe/{name}": (aux[name], jnp.ones_like(aux[name])) for name in names}
+
+
+def _balance(
+    moe: MoeConfig, scores: Array, ids: Array, tokens: Array, bias: Array | None
+) -> Routing:
     hit = jax.nn.one_hot(ids, moe.n_experts, dtype=scores.dtype).sum(axis=-2)
     prob = scores / jnp.sum(scores, axis=-1, keepdims=True)
     real = tokens[..., None]
@@ -218,9 +250,15 @@ def _balance(moe: MoeConfig, scores: Array, ids: Array, tokens: Array) -> Routin
     count = masked_mean(hit, real, axis=1)  # [B, E]
     mean = masked_mean(prob, real, axis=1)
     each = moe.n_experts / moe.top_k * jnp.sum(count * mean, axis=-1)
+    load = masked_mean(hit, real, axis=(0, 1))
+    pull = jnp.zeros((), load.dtype)
+    if bias is not None:
+        excess = jax.lax.stop_gradient(load - jnp.mean(load))
+        pull = jnp.sum((bias - jax.lax.stop_gradient(bias)).astype(load.dtype) * excess)
     return Routing(
         ids=ids,
-        load=masked_mean(hit, real, axis=(0, 1)),
+        load=load,
         prob=masked_mean(prob, real, axis=(0, 1)),
         sequence_balance=masked_mean(each, jnp.any(tokens, axis=-1)),
+        bias_pull=pull,
     )

@@ -35,6 +35,7 @@ from lrm_jax.models.mtp import Ahead, MtpBlock, ahead, has_ahead
 from lrm_jax.models.policy_config import PolicyConfig, Stage, check_policy, stages
 from lrm_jax.models.policy_init import init_policy, policy_axes
 from lrm_jax.models.policy_module import PolicyBlock
+from lrm_jax.models.projection import adapter_leaves, with_adapter
 from lrm_jax.sharding import constrain
 from lrm_jax.types import Array, Key, Params, at_least_float32
 
@@ -215,7 +216,9 @@ class Policy:
         """Return the kernel of the head, `[D, rows]`."""
         if self.cfg.tied_embeddings:
             return params["embed_tokens"]["embedding"].T
-        return params["lm_head"]["kernel"]
+        head = params["lm_head"]
+        kernel = head["kernel"]
+        return with_adapter(kernel, adapter_leaves(head, kernel.dtype))
 
     def logits(self, params: Params, hidden: Array) -> Array:
         """Return `[..., rows]` in float32 at least; padding rows are not masked."""
@@ -224,13 +227,15 @@ class Policy:
             table = params["embed_tokens"]["embedding"].astype(hidden.dtype)
             y = jax.lax.dot_general(rows, table, (((1,), (1,)), ((), ())))
         else:
-            y = rows @ params["lm_head"]["kernel"].astype(hidden.dtype)
+            head = params["lm_head"]
+            y = _adapted(head, rows, rows @ head["kernel"].astype(hidden.dtype))
         return at_least_float32(y).reshape(*hidden.shape[:-1], -1)
 
     def value(self, params: Params, hidden: Array) -> Array:
         """Return the value head's reading, `[...]` float32 at least."""
-        kernel = params["value_head"]["kernel"].astype(hidden.dtype)
-        return at_least_float32(project(hidden, kernel))[..., 0]
+        head = params["value_head"]
+        y = project(hidden, head["kernel"].astype(hidden.dtype))
+        return at_least_float32(_adapted(head, hidden, y))[..., 0]
 
     # --- token by token ---
 
@@ -345,6 +350,15 @@ class Policy:
         return seen & (distance < self.cfg.sliding_window)
 
 
+def _adapted(head: Params, x: Array, y: Array) -> Array:
+    """Return `y`, a head's product with `x`, plus its adapter's where it has one."""
+    adapter = adapter_leaves(head, x.dtype)
+    if adapter is None:
+        return y
+    a, b, scale = adapter
+    return y + project(project(x, a) * scale, b)
+
+
 def _causal(mask: Array, segment_ids: Array | None) -> Array:
     """Return which tokens each may see: real ones before it, of its own segment."""
     length = mask.shape[1]
@@ -363,6 +377,7 @@ def _output(hidden: Array, routings: list[Routing]) -> PolicyOutput:
     aux = {
         "load_balance": load_balance_loss(pooled.load, pooled.prob),
         "sequence_balance": jnp.mean(pooled.sequence_balance),
+        "bias_pull": jnp.sum(pooled.bias_pull),
         "load_max": jnp.max(load / jnp.mean(load, axis=-1, keepdims=True)),
         "load": load,
     }

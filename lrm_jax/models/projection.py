@@ -6,6 +6,8 @@ A projection uses a low-rank adapter where its parameters hold one (`lora.py`).
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,6 +18,9 @@ from lrm_jax.types import Array
 
 ADAPTER = ("lora_a", "lora_b", "lora_scale")
 """Leaves of an adapter beside a kernel: `[in, r]`, `[r, out]`, `[]`."""
+
+EXPERTS_ADAPTER = "_lora"
+"""Ends the name of the node beside stacked experts' kernels that holds theirs."""
 
 
 class Norm(nn.Module):
@@ -79,18 +84,28 @@ class Projection(nn.Module):
 
     def kernel(self, dtype: jnp.dtype) -> Array:
         """Return the `[in, out]` kernel with the adapter in it."""
-        kernel = jnp.asarray(self.weight, dtype)
-        adapter = self._adapter(dtype)
-        if adapter is None:
-            return kernel
-        a, b, scale = adapter
-        return kernel + (a * scale) @ b
+        return with_adapter(jnp.asarray(self.weight, dtype), self._adapter(dtype))
 
     def _adapter(self, dtype: jnp.dtype) -> tuple[Array, Array, Array] | None:
-        if not self.has_variable("params", ADAPTER[0]):
-            return None
-        a, b, scale = (self.get_variable("params", name) for name in ADAPTER)
-        return a.astype(dtype), b.astype(dtype), scale.astype(dtype)
+        return adapter_leaves(self.variables["params"], dtype)
+
+
+def adapter_leaves(
+    params: Mapping[str, Any], dtype: jnp.dtype
+) -> tuple[Array, Array, Array] | None:
+    """Return A, B and their scale in `dtype` where `params` hold an adapter."""
+    if ADAPTER[0] not in params:
+        return None
+    a, b, scale = (jnp.asarray(params[name], dtype) for name in ADAPTER)
+    return a, b, scale
+
+
+def with_adapter(kernel: Array, adapter: tuple[Array, Array, Array] | None) -> Array:
+    """Return a kernel, `[..., in, out]`, with its adapter in it."""
+    if adapter is None:
+        return kernel
+    a, b, scale = adapter
+    return kernel + (a * scale[..., None, None]) @ b
 
 
 class GatedMlp(nn.Module):

@@ -45,7 +45,6 @@ NO_SCRIPT, OPEN, EMPTY, CLOSE, END, WAIT = -1, 0, 1, 2, 3, 4
 """Scripts: forced sequences of ids. END is the stop sentence and CLOSE."""
 _PHASE_AFTER = (THINK, ANSWER, ANSWER, ANSWER, THINK)
 _OPEN_FLAG, _CLOSE_FLAG = 1, 2
-_UNBOUNDED = np.iinfo(np.int32).max
 _SCRIPT_WIDTH_MIN = 32
 
 

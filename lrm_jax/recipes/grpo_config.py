@@ -36,6 +36,7 @@ class GrpoConfig:
         of the rollout, for lengths with a long tail; 0 for all of them at once.
       chunk: columns of the vocabulary scored at a time.
       balance_coef: weight of the experts' load-balance loss, where there are experts.
+      balance: what is to be even: the load of the `batch`, or of each `sequence`.
       eval_samples: completions sampled of each held-out prompt, for pass@1 and
         pass@k; 0 leaves only the greedy one.
       samples_every: steps between completions written to `samples.jsonl`; 0 = none.
@@ -54,6 +55,7 @@ class GrpoConfig:
     lanes: int = 0
     chunk: int = 4096
     balance_coef: float = 0.001
+    balance: Literal["batch", "sequence"] = "batch"
     eval_samples: int = 4
     samples_every: int = 50
     samples: int = 2

@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from lrm_jax.logprobs import chunked_logps
+from lrm_jax.models.moe import balance_metrics, balance_penalty
 from lrm_jax.models.policy import Policy, positions_of
 from lrm_jax.recipes.grpo_config import GrpoConfig
 from lrm_jax.recipes.grpo_state import Groups, GrpoCarry
@@ -283,7 +284,7 @@ class GrpoStep:
         """
         name, unit, objective = trained_part(params), self._unit, self.objective
         denominators = loss_denominator(batch)
-        balance = self.grpo.balance_coef / self.grad_accum
+        kind, coef_of_balance = self.grpo.balance, self.grpo.balance_coef
 
         def micro(lanes: Any) -> tuple[Any, Any]:
             rows, batch = jax.tree.map(_flat, lanes)
@@ -304,10 +305,10 @@ class GrpoStep:
                     values=read.values,
                 )
                 total, metrics = found.loss, dict(found.metrics)
-                if "load_balance" in read.aux:
-                    aux = read.aux["load_balance"]
-                    total = total + balance * aux
-                    metrics["moe/load_balance"] = (aux, jnp.ones_like(aux))
+                if read.aux:
+                    extra = balance_penalty(read.aux, kind, coef_of_balance)
+                    total = total + extra / self.grad_accum
+                    metrics |= balance_metrics(read.aux)
                 return total, (metrics, found.extremes)
 
             grads, (metrics, extremes) = jax.grad(loss, has_aux=True)(params[name])

@@ -15,8 +15,9 @@ from lrm_jax import sharding
 from lrm_jax.config import from_dict, to_dict
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
-from lrm_jax.models.lora import check_lora
+from lrm_jax.models.lora import adapter_axes, check_lora
 from lrm_jax.models.policy import Policy, token_policy
+from lrm_jax.models.projection import ADAPTER
 from lrm_jax.recipes.origins import has_begun, started_from
 from lrm_jax.recipes.policy_config import (
     ImportedPolicyConfig,
@@ -82,17 +83,18 @@ def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
         )
     }
 
-    def one(path: Any, leaf: Any) -> NamedSharding:
-        names, side = _names(path), ""
-        if names[-1] in ("lora_a", "lora_b"):
-            names, side = [*names[:-1], "kernel"], names[-1]
+    def axes_of(names: list[str]) -> tuple[str | None, ...] | None:
         tails = (tuple(names[i:]) for i in range(len(names)))
-        axes = next((known[t] for t in tails if t in known), None)
-        if axes is not None and side:  # [in, rank] and [rank, out]
-            *stack, fan_in, fan_out = axes
-            axes = (
-                (*stack, fan_in, None) if side == "lora_a" else (*stack, None, fan_out)
-            )
+        return next((known[t] for t in tails if t in known), None)
+
+    def one(path: Any, leaf: Any) -> NamedSharding:
+        names = _names(path)
+        if names[-1] in ADAPTER[:2]:  # of a projection, or of experts' stacked kernels
+            *kernel, side = names
+            axes = axes_of([*kernel, "kernel"]) or axes_of(kernel)
+            axes = axes and adapter_axes(axes, side)
+        else:
+            axes = axes_of(names)
         if axes is None or len(axes) != leaf.ndim:
             return NamedSharding(mesh, P())
         return NamedSharding(mesh, sharding.partition_spec(axes, mesh, leaf.shape))

@@ -22,6 +22,7 @@ from lrm_jax.training.optim import (
     learning_rate,
     make_optimizer,
     update_ema,
+    without_router_bias,
 )
 from lrm_jax.training.state import TrainState, make_state
 from lrm_jax.training.train_config import TrainConfig
@@ -136,6 +137,6 @@ class Updater:
         params = {**state.params, name: after}
         state = state.replace(step=count, params=params, ema=ema, opt_state=opt_state)
         lr = learning_rate(self.optim, self.train.total_steps)(count)
-        norm = optax.tree.norm(grads)
+        norm = optax.tree.norm(without_router_bias(grads))
         one = lr * 0 + 1
         return state, {"optim/lr": (lr, one), "optim/grad_norm": (norm, one)}

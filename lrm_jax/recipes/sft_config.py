@@ -18,6 +18,7 @@ class SftConfig:
       pack: several examples in a row, none of which sees another.
       chunk: columns of the vocabulary scored at a time.
       balance_coef: weight of the experts' load-balance loss, where there are experts.
+      balance: what is to be even: the load of the `batch`, or of each `sequence`.
       mtp_coef: weight of what multi-token-prediction blocks predict, where there are
         such blocks; 0 leaves them as they are.
     """
@@ -26,6 +27,7 @@ class SftConfig:
     pack: bool = True
     chunk: int = 4096
     balance_coef: float = 0.001
+    balance: Literal["batch", "sequence"] = "batch"
     mtp_coef: float = 0.1
 
     def __post_init__(self) -> None:

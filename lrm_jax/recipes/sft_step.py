@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax.logprobs import chunked_logps
+from lrm_jax.models.moe import balance_metrics, balance_penalty
 from lrm_jax.models.mtp import ahead, has_ahead
 from lrm_jax.models.policy import Policy
 from lrm_jax.recipes.policy_state import (
@@ -39,14 +40,14 @@ class TokenSums(NamedTuple):
       nats: of -log p(token).
       entropy: of the distributions, in nats.
       tokens: how many.
-      balance: load-balance loss of the experts, a mean; 0 without experts.
+      aux: what the experts' routers say, of `PolicyOutput`; empty without experts.
       ahead: `[K]` nats of the tokens further ahead; None unless asked for.
     """
 
     nats: Array  # []
     entropy: Array  # []
     tokens: Array  # []
-    balance: Array  # []
+    aux: dict[str, Array]
     ahead: Array | None = None  # [K]
 
 
@@ -90,12 +91,11 @@ def sum_tokens(
         chunk=chunk,
     )
     count = jnp.sum(batch["loss_mask"]).astype(scores.logps.dtype)
-    balance = output.aux.get("load_balance", jnp.zeros_like(count))
     later = None
     if look_ahead:
         later = sum_ahead(policy, weights, hidden, batch, chunk=chunk)
     nats, entropy = -jnp.sum(scores.logps), jnp.sum(scores.entropy)
-    return TokenSums(nats, entropy, count, balance, later)
+    return TokenSums(nats, entropy, count, output.aux, later)
 
 
 def ahead_mask(batch: Batch, steps: int) -> Array:
@@ -187,11 +187,12 @@ class SftStep:
                     "policy/entropy": (sums.entropy, sums.tokens),
                 }
                 total = sums.nats / scale
-                if self.policy.cfg.moe is not None:
-                    metrics["loss/balance"] = (sums.balance, jnp.ones_like(total))
+                if sums.aux:
+                    metrics |= balance_metrics(sums.aux)
                     # Of each micro-batch by itself: it is no sum over tokens.
-                    coef = self.sft.balance_coef / self.grad_accum
-                    total = total + coef * sums.balance
+                    sft = self.sft
+                    extra = balance_penalty(sums.aux, sft.balance, sft.balance_coef)
+                    total = total + extra / self.grad_accum
                 if sums.ahead is not None:
                     tokens = jnp.stack(further).astype(total.dtype)
                     share = jnp.ones_like(total) / self.grad_accum

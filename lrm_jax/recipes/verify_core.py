@@ -232,10 +232,12 @@ def _narrow(state: TrainState) -> TrainState:
 
 def _describe(masks: Masks) -> str:
     counts = [sum(int(m.sum()) for m in step.values()) for step in masks]
+    told = "optim: steps were compared one by one, each from the float64 run's state"
+    if not any(counts):  # the one that float32 could not tell is told from there
+        return told
     return (
-        f"optim: the sign of {sum(counts)} gradients ({counts} by step) lies below "
-        "float32 rounding; steps were compared one by one, each from the float64 "
-        "run's state, without these elements"
+        f"{told}, without {sum(counts)} elements ({counts} by step): the signs of "
+        "their gradients lie below float32 rounding"
     )
 
 

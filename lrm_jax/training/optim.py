@@ -28,8 +28,8 @@ Schedule = Callable[[Any], Array]
 FUSED = ("qkv_proj", "gate_up_proj")
 """Projections whose kernels are `[in, parts, out]`."""
 
-HELD = ("router_bias",)
-"""Leaves without a gradient, which decay alone would move: DeepSeek's routing bias."""
+ROUTER_BIAS = "router_bias"
+"""Name of the leaves that have a rule of their own: DeepSeek's correction biases."""
 
 NOT_MUON = ("lm_head", "q_head")
 """Modules whose kernels are heads, which Muon leaves to AdamW."""
@@ -53,6 +53,9 @@ class OptimConfig:
       muon_weight_decay: their decoupled decay.
       muon_beta: their momentum.
       muon_steps: Newton-Schulz iterations.
+      router_bias_lr: by how much the correction bias of experts chosen too often falls
+        and that of the others rises in a step (arXiv 2408.15664; 0.001 there); 0
+        leaves it.
       puzzle_emb_lr: base learning rate of the puzzle table (sign-SGD).
       puzzle_emb_weight_decay: decay of the table rows a batch touches.
     """
@@ -70,6 +73,7 @@ class OptimConfig:
     muon_weight_decay: float = 0.0
     muon_beta: float = 0.95
     muon_steps: int = 5
+    router_bias_lr: float = 0.0
     puzzle_emb_lr: float = 1e-2
     puzzle_emb_weight_decay: float = 0.1
 
@@ -234,21 +238,40 @@ def make_optimizer(cfg: OptimConfig, total_steps: int) -> optax.GradientTransfor
         rule = _muon(cfg, total_steps, _adamw(cfg, from_zero))
     if cfg.clip_norm:
         rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
-    return optax.GradientTransformation(rule.init, _holding(rule))
+    update = _beside_router_bias(rule, cfg.router_bias_lr)
+    return optax.GradientTransformation(rule.init, update)
 
 
-def _holding(rule: optax.GradientTransformation) -> optax.TransformUpdateFn:
-    """Return `rule`'s update, with the leaves of HELD left where they are."""
+def without_router_bias(grads: Params) -> Params:
+    """Return gradients with 0 where they say how experts are loaded, see `moe.py`."""
+    return _map_router_bias(jnp.zeros_like, grads)
 
-    def held(path: tuple, update: Array) -> Array:
-        name = str(getattr(path[-1], "key", path[-1])) if path else ""
-        return jnp.zeros_like(update) if name in HELD else update
+
+def _beside_router_bias(
+    rule: optax.GradientTransformation, size: float
+) -> optax.TransformUpdateFn:
+    """Return `rule`'s update, with sign-SGD of `size` for the correction biases.
+
+    Neither clipping nor moments see their gradients, and no decay moves them.
+    """
 
     def update(updates: Params, state: Any, params: Params | None = None) -> Any:
-        updates, state = rule.update(updates, state, params)
-        return jax.tree_util.tree_map_with_path(held, updates), state
+        grads = updates
+        updates, state = rule.update(without_router_bias(grads), state, params)
+        step = lambda update, grad: (-size * jnp.sign(grad)).astype(update.dtype)
+        return _map_router_bias(step, updates, grads), state
 
     return update
+
+
+def _map_router_bias(fn: Callable[..., Array], tree: Params, *rest: Params) -> Params:
+    """Return `tree` with `fn` of each correction bias in its place."""
+
+    def one(path: tuple, leaf: Array, *others: Array) -> Array:
+        name = str(getattr(path[-1], "key", path[-1])) if path else ""
+        return fn(leaf, *others) if name == ROUTER_BIAS else leaf
+
+    return jax.tree_util.tree_map_with_path(one, tree, *rest)
 
 
 def _adamw(cfg: OptimConfig, lr: Schedule) -> optax.GradientTransformation:

@@ -11,9 +11,7 @@ from lrm_jax.models.lora import (
     LoraConfig,
     attach,
     init_lora,
-    lora_axes,
     merge,
-    projection_paths,
 )
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import MlaConfig, MoeConfig, PolicyConfig
@@ -28,7 +26,9 @@ VARIANTS = {
     ),
     "experts": dataclasses.replace(TINY, moe=MoeConfig(n_experts=4, n_shared=1)),
 }
-LORA = LoraConfig(rank=3, alpha=6.0, targets="_proj")
+VARIANTS["scanned experts"] = dataclasses.replace(VARIANTS["experts"], scan_layers=True)
+VARIANTS["heads"] = dataclasses.replace(TINY, tied_embeddings=False, value_head=True)
+LORA = LoraConfig(rank=3, alpha=6.0, targets="_proj|lm_head")
 
 
 def make(cfg):
@@ -46,20 +46,26 @@ def moved(adapters):
     )
 
 
-def hidden(policy, params, decode=False):
+def outputs(policy, params, decode=False):
     ids = jnp.arange(12).reshape(2, 6) % 11
     at = jnp.broadcast_to(jnp.arange(6)[None], (2, 6))
     mask = jnp.ones((2, 6), bool)
 
+    def read(params, hidden):
+        parts = [hidden, policy.logits(params, hidden), hidden @ policy.lm_head(params)]
+        if policy.cfg.value_head:
+            parts.append(policy.value(params, hidden)[..., None])
+        return jnp.concatenate(parts, axis=-1)
+
     @jax.jit
     def run(params):
         if not decode:
-            return policy.forward(params, ids, at, mask).hidden
+            return read(params, policy.forward(params, ids, at, mask).hidden)
         cache = policy.init_cache(2, 6)
         args = [x[:, :5] for x in (ids, at, mask)]
         _, cache = policy.extend(params, *args, cache, 0)
         args = [x[:, 5:] for x in (ids, at, mask)]
-        return policy.extend(params, *args, cache, 5)[0]
+        return read(params, policy.extend(params, *args, cache, 5)[0])
 
     return run(params)
 
@@ -68,7 +74,7 @@ def hidden(policy, params, decode=False):
 def test_fresh_adapters_change_nothing(name):
     policy, weights, adapters = make(VARIANTS[name])
     attached = attach(LORA, weights, adapters)
-    np.testing.assert_array_equal(hidden(policy, attached), hidden(policy, weights))
+    np.testing.assert_array_equal(outputs(policy, attached), outputs(policy, weights))
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -76,9 +82,9 @@ def test_fresh_adapters_change_nothing(name):
 def test_merged_equals_attached(name, decode):
     policy, weights, adapters = make(VARIANTS[name])
     adapters = moved(adapters)
-    apart = hidden(policy, attach(LORA, weights, adapters), decode)
-    merged = hidden(policy, merge(LORA, weights, adapters), decode)
-    plain = hidden(policy, weights, decode)
+    apart = outputs(policy, attach(LORA, weights, adapters), decode)
+    merged = outputs(policy, merge(LORA, weights, adapters), decode)
+    plain = outputs(policy, weights, decode)
     np.testing.assert_allclose(apart, merged, atol=2e-5)
     assert float(jnp.abs(merged - plain).max()) > 0.05
 
@@ -96,28 +102,21 @@ def test_the_update_is_alpha_over_rank_times_a_b():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_adapters_alone_get_gradients_and_axes(name):
+def test_adapters_alone_get_gradients(name):
     policy, weights, adapters = make(VARIANTS[name])
     adapters = moved(adapters)
 
     def loss(adapters):
-        return jnp.sum(hidden(policy, attach(LORA, weights, adapters)) ** 3)
+        return jnp.sum(outputs(policy, attach(LORA, weights, adapters)) ** 3)
 
     grads = jax.grad(loss)(adapters)
     assert jax.tree.structure(grads) == jax.tree.structure(adapters)
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert bool(jnp.any(grad != 0)), path
-    axes = lora_axes(policy.axes, adapters)
-    ranks = jax.tree.map(len, axes, is_leaf=lambda x: isinstance(x, tuple))
-    assert ranks == jax.tree.map(jnp.ndim, adapters)
 
 
 def test_targets_choose_projections_by_path():
     _, weights, _ = make(TINY)
-    assert projection_paths(weights)[:2] == [
-        "layers_0/attn/k_proj",
-        "layers_0/attn/o_proj",
-    ]
     some = LoraConfig(targets=r"layers_1/.*/(q|v)_proj")
     adapters = init_lora(some, weights, jax.random.key(0))
     assert list(adapters) == ["layers_1"]
@@ -128,17 +127,29 @@ def test_targets_choose_projections_by_path():
     assert len(jax.tree.leaves(every)) == 2 * 14
 
 
-def test_routed_experts_and_heads_have_no_adapters():
+def paths(targets):
+    """What is adapted of one layer with routed and shared experts and both heads."""
     moe = MoeConfig(n_experts=4, n_shared=1)
     cfg = dataclasses.replace(
         TINY, n_layers=1, moe=moe, tied_embeddings=False, value_head=True
     )
     shapes = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
-    assert {"lm_head", "value_head"} <= set(shapes)
-    assert projection_paths(shapes) == [
-        *(f"layers_0/attn/{n}_proj" for n in "koqv"),
-        *(f"layers_0/moe/shared/{n}_proj" for n in ("down", "gate", "up")),
-    ]
+    make = lambda: init_lora(LoraConfig(2, 1.0, targets), shapes, jax.random.key(0))
+    flat = jax.tree_util.tree_leaves_with_path(jax.eval_shape(make))
+    names = {"/".join(k.key for k in path[:-1]) for path, _ in flat}
+    return sorted(names), jax.eval_shape(make)
+
+
+def test_routed_experts_and_the_head_are_adapted_where_they_are_named():
+    attention = [f"layers_0/attn/{n}_proj" for n in "koqv"]
+    shared = [f"layers_0/moe/shared/{n}_proj" for n in ("down", "gate", "up")]
+    assert paths(LoraConfig().targets)[0] == [*attention, *shared, "value_head"]
+    names, shapes = paths("moe/up_proj|lm_head")
+    assert names == ["layers_0/moe/up_proj", "lm_head", "value_head"]
+    experts = shapes["layers_0"]["moe"]["up_proj"]
+    assert experts["lora_a"].shape == (4, 16, 2)
+    assert experts["lora_b"].shape[:2] == (4, 2)
+    assert shapes["value_head"]["lora_b"].shape == (2, 1)
 
 
 def test_wrong_targets_are_refused_by_name():

@@ -1,7 +1,9 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from lrm_jax.models.moe import (
     MoeMlp,
-    balance_bias,
+    balance_penalty,
     choose_experts,
     dense_experts,
     expert_scores,
@@ -86,8 +88,7 @@ def test_a_token_does_not_care_about_the_others(moe):
     module = MoeMlp(dataclasses.replace(moe, n_shared=1))
     x = jax.random.normal(jax.random.key(0), (2, 6, 8))
     tokens = jnp.ones((2, 6), bool)
-    params = jax.jit(module.init)(jax.random.key(1), x, tokens)
-    params = jax.tree.map(lambda leaf: getattr(leaf, "value", leaf), params)
+    params = nn.meta.unbox(jax.jit(module.init)(jax.random.key(1), x, tokens))
     run = jax.jit(module.apply)
     y, routing = run(params, x, tokens)
     order = np.random.default_rng(0).permutation(12)
@@ -104,8 +105,7 @@ def test_padding_does_not_count_in_the_balance():
     module = MoeMlp(MoeConfig(n_experts=4, d_expert=8))
     x = jax.random.normal(jax.random.key(0), (2, 5, 8))
     tokens = jnp.array([[True] * 5, [True] * 3 + [False] * 2])
-    params = jax.jit(module.init)(jax.random.key(1), x, tokens)
-    params = jax.tree.map(lambda leaf: getattr(leaf, "value", leaf), params)
+    params = nn.meta.unbox(jax.jit(module.init)(jax.random.key(1), x, tokens))
     run = jax.jit(module.apply)
     _, routing = run(params, x, tokens)
     _, other = run(params, x.at[1, 3:].set(100.0), tokens)
@@ -130,9 +130,31 @@ def test_balance_is_least_where_the_load_is_even():
     np.testing.assert_allclose(pooled, 2, rtol=1e-6)
 
 
-def test_the_correction_bias_moves_against_the_load():
-    bias = balance_bias(jnp.zeros(3), jnp.array([0.9, 0.6, 0.3]), 0.001)
-    np.testing.assert_allclose(bias, [-0.001, 0, 0.001], atol=1e-9)
+def test_the_correction_bias_is_pulled_by_how_much_more_than_its_share_a_load_is():
+    module = MoeMlp(MoeConfig(n_experts=4, d_expert=8, scoring="sigmoid"))
+    x = jax.random.normal(jax.random.key(0), (2, 5, 8))
+    tokens = jnp.array([[True] * 5, [True] * 3 + [False] * 2])
+    params = nn.meta.unbox(jax.jit(module.init)(jax.random.key(1), x, tokens))
+
+    @jax.jit
+    @partial(jax.grad, has_aux=True)
+    def pulled(params):
+        _, routing = module.apply(params, x, tokens)
+        return routing.bias_pull, routing
+
+    grads, routing = pulled(params)
+    assert float(routing.bias_pull) == 0 and float(routing.load.sum()) == 2
+    bias = np.asarray(grads["params"].pop("router_bias"))
+    np.testing.assert_allclose(bias, routing.load - 0.5, atol=1e-6)
+    assert np.abs(bias).max() > 0.05
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
+
+
+def test_a_loss_takes_the_balance_that_is_named():
+    aux = {"load_balance": 2.0, "sequence_balance": 3.0, "bias_pull": 0.0}
+    aux = {name: jnp.asarray(value) for name, value in aux.items()}
+    assert float(balance_penalty(aux, "batch", 0.5)) == 1.0
+    assert float(balance_penalty(aux, "sequence", 0.5)) == 1.5
 
 
 @pytest.mark.reference

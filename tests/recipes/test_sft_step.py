@@ -201,10 +201,49 @@ def test_balance_loss_is_added_where_there_are_experts():
     )
     plain, metrics = jax.jit(step.gradients)(params, batch)
     grads, same = jax.jit(weighted.gradients)(params, batch)
-    assert metrics["loss/balance"] == same["loss/balance"]
-    assert metrics["loss/balance"][0] > 0
+    assert metrics["moe/load_balance"] == same["moe/load_balance"]
+    assert metrics["moe/load_balance"][0] > 0
     router = lambda tree: tree["layers_0"]["moe"]["router"]
     assert np.abs(router(plain) - router(grads)).max() > 1e-4
+
+
+@pytest.mark.parametrize("grad_accum", [1, 2])
+def test_correction_biases_move_against_the_load_of_the_batch(grad_accum):
+    """DeepSeek's balancing without a loss; the other weights do not feel it."""
+    moe = MoeConfig(n_experts=4, top_k=2, d_expert=8, scoring="sigmoid")
+    optim = OptimConfig("adamw", lr=0.01, clip_norm=0.1, router_bias_lr=0.125)
+    step, params = make("experts", moe=moe, optim=optim, grad_accum=grad_accum)
+    held = make("experts", moe=moe, optim=dataclasses.replace(optim, router_bias_lr=0))
+    batch = packed(examples())
+    segments = batch["segment_ids"]
+    forward = jax.jit(step.policy.forward)
+    parts = [slice(i, None, grad_accum) for i in range(grad_accum)]
+    load = np.mean(
+        [
+            forward(
+                params["weights"],
+                *(batch[k][part] for k in ("ids", "positions")),
+                segments[part] > 0,
+                segments[part],
+            ).aux["load"]
+            for part in parts
+        ],
+        axis=0,
+    )
+    state = step.init(jax.random.key(0), params)
+    after, metrics = jax.jit(step)(state, batch)
+    plain, same = jax.jit(held[0])(state, batch)
+    for layer in range(2):
+        weights = after.params["weights"][f"layers_{layer}"]
+        bias = weights["moe"].pop("router_bias")
+        expected = 0.125 * np.sign(0.5 - load[layer])
+        assert np.any(expected != 0)
+        np.testing.assert_array_equal(bias, expected)
+        other = plain.params["weights"][f"layers_{layer}"]["moe"].pop("router_bias")
+        np.testing.assert_array_equal(other, np.zeros(4))
+    tree_close(after.params, plain.params, 1e-6)
+    norms = metrics["optim/grad_norm"][0], same["optim/grad_norm"][0]
+    np.testing.assert_allclose(*norms, rtol=1e-5)
 
 
 def test_blocks_that_look_ahead_learn_later_tokens():

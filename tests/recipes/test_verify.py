@@ -106,7 +106,7 @@ def test_a_wrong_weight_after_a_step_makes_verify_fail(tmp_path):
         ".: params/dense",
         ".: f64/params/dense",
     }
-    assert result["folders"]["."]["notes"] == []
+    assert not any("without" in note for note in result["folders"]["."]["notes"])
 
 
 def test_a_signs_flip_below_rounding_is_told_from_an_error(monkeypatch):

@@ -15,7 +15,7 @@ def loss(x):
         x = jnp.tanh(x @ x)
     return x.sum()
 f = jax.jit(lambda x: jnp.sum(jax.grad(loss)(x)))
-x = jnp.ones((1500, 1500))
+x = jnp.ones((1000, 1000))
 counts = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
 for _ in range(6):  # the heap grows for a while to what a step needs: the least counts
     for _ in range(3):

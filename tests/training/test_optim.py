@@ -85,6 +85,8 @@ def test_adam_atan2_equals_the_reference(case, dtype, lrm_fixtures):
         # Float32 flushes the square of element 1's gradient (a denormal).
         kept = np.arange(64) != 1 if dtype == "f32" else np.arange(64) >= 0
         atol = 1e-6 if dtype == "f32" else 1e-14
+        # A fused multiply-add rounds once where the reference rounds twice.
+        rtol = 1e-5 if dtype == "f32" else 4e-16
         for name, pick in [
             ("param", lambda p, s: p),
             ("exp_avg", lambda p, s: s.mu),
@@ -94,7 +96,7 @@ def test_adam_atan2_equals_the_reference(case, dtype, lrm_fixtures):
             want = arrays[f"{case}/{dtype}/{name}"]
             assert got.dtype == want.dtype
             np.testing.assert_allclose(
-                got[:, kept], want[:, kept], rtol=1e-5 * (dtype == "f32"), atol=atol
+                got[:, kept], want[:, kept], rtol=rtol, atol=atol
             )
         wrong = arrays[f"{case}/wrong_inside_variant/param"]
         got = np.stack([np.asarray(p) for p, _ in trail])
@@ -264,3 +266,18 @@ def test_decay_leaves_the_routing_bias_where_it_is(kind):
     last, _ = descend(optim.make_optimizer(cfg, 4), params, [zeros] * 3)[-1]
     np.testing.assert_array_equal(last["moe"]["router_bias"], np.ones(3))
     assert float(last["moe"]["bias"].max()) < 1
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam_atan2", "muon"])
+def test_the_routing_bias_moves_by_sign_and_clips_nothing(kind):
+    cfg = optim.OptimConfig(kind=kind, lr=0.1, clip_norm=1.0, router_bias_lr=0.25)
+    params = {"moe": {"router_bias": jnp.ones(3), "bias": jnp.ones(3)}}
+    grads = {
+        "moe": {"router_bias": jnp.array([1e3, 0, -1e-3]), "bias": jnp.full(3, 1e-3)}
+    }
+    alone = {"moe": {**grads["moe"], "router_bias": jnp.zeros(3)}}
+    rule = optim.make_optimizer(cfg, 4)
+    last, _ = descend(rule, params, [grads] * 2)[-1]
+    np.testing.assert_array_equal(last["moe"]["router_bias"], [0.5, 1, 1.5])
+    other, _ = descend(rule, params, [alone] * 2)[-1]
+    np.testing.assert_array_equal(last["moe"]["bias"], other["moe"]["bias"])
