@@ -29,15 +29,23 @@ def run(args: argparse.Namespace) -> Outcome:
     if not folder.exists():
         raise UserError(f"{args.run}: holds no checkpoints; expected a run folder")
     found = [info._asdict() for info in list_steps(folder)]
-    return _verify(folder, found) if args.action == "verify" else _list(found)
+    return _verify(folder, found) if args.action == "verify" else _list(folder, found)
 
 
-def _list(found: list[dict[str, Any]]) -> Outcome:
+def _list(folder: Any, found: list[dict[str, Any]]) -> Outcome:
+    from lrm_jax.training import manifest
+
+    def state(info: dict[str, Any]) -> str:
+        if info["complete"]:
+            return "complete"
+        begun = folder / str(info["step"])
+        return "damaged" if manifest.exists(begun) else "half-written"
+
     header = ["step", "state", "metric", "best", "MB"]
     rows = [
         [
             info["step"],
-            "complete" if info["complete"] else "half-written",
+            state(info),
             info["metric"],
             "best" if info["best"] else "",
             info["bytes"] / 1e6,

@@ -315,12 +315,16 @@ class Checkpointer:
             self._report(f"an old checkpoint could not be removed: {error}")
 
     def _fail(self, step: int, error: Exception) -> None:
-        """Remember a failed save and give its space back."""
+        """Remember a failed save and give its space back.
+
+        Only the first process removes: it alone knows whether it was closed.
+        """
         kept = [i.step for i in self.list_steps() if i.complete and i.step != step]
         after = f"; checkpoint {kept[-1]} is kept" if kept else ""
         reason = _one_line(error)
         try:
-            _remove(self._folder / str(step))
+            if processes.is_first():
+                _remove(self._folder / str(step))
         except OSError as second:
             reason += f" (and it could not be removed: {second.strerror})"
         self._error = UserError(
