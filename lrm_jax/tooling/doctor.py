@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -29,6 +30,7 @@ RUNTIME = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "hf": ("tokenizers", "jinja2", "huggingface_hub"),
+    "gcs": ("gcsfs",),
     "torch": ("torch",),
     "math": ("math-verify",),
     "notebooks": ("ipykernel", "nbconvert", "nbformat"),
@@ -103,14 +105,19 @@ def render(report: dict[str, Any]) -> str:
     with console.capture() as capture:
         console.print(_machine_table(report))
         console.print(_extras_table(report["extras"]))
-        for item in report["problems"]:
-            console.print(f"[bold]problem[/]  {escape(item['problem'])}")
-            if item["fix"]:
-                fix = f"         mend it with: {escape(item['fix'])}"
-                console.print(fix, soft_wrap=True)
+        print_problems(console, report["problems"])
         if report["ok"]:
             console.print("Everything that the package needs is here.")
     return capture.get()
+
+
+def print_problems(console: Console, problems: Sequence[Mapping[str, str]]) -> None:
+    """Print each problem with the line that mends it."""
+    for item in problems:
+        console.print(f"[bold]problem[/]  {escape(item['problem'])}")
+        if item["fix"]:
+            fix = f"         mend it with: {escape(item['fix'])}"
+            console.print(fix, soft_wrap=True)
 
 
 def _machine_table(report: dict[str, Any]) -> Table:
@@ -120,13 +127,13 @@ def _machine_table(report: dict[str, Any]) -> Table:
     table.add_row("processor", f"{system['cores']} cores, {system['machine']}")
     table.add_row(
         "memory",
-        f"{_gib(system['memory_bytes'])}, {_gib(system['disk_free_bytes'])} disk free",
+        f"{gib(system['memory_bytes'])}, {gib(system['disk_free_bytes'])} disk free",
     )
     backend = report["jax"]["backend"] or "none"
     table.add_row("jax backend", backend)
     for device in report["jax"]["devices"]:
         memory = device["bytes_limit"]
-        size = f", {_gib(memory)}" if memory else ""
+        size = f", {gib(memory)}" if memory else ""
         table.add_row("device", f"{device['kind']} ({device['platform']}{size})")
     found = [f"{name} {value}" for name, value in versions.items() if value]
     table.add_row("packages", ", ".join(found))
@@ -257,5 +264,6 @@ def _tpu() -> str | None:
     return f"{len(chips)} TPU chips" if chips else None
 
 
-def _gib(size_bytes: int | None) -> str:
+def gib(size_bytes: int | None) -> str:
+    """Return a size for people to read."""
     return "unknown" if size_bytes is None else f"{size_bytes / 2**30:.1f} GiB"

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrm_jax import processes
 from lrm_jax.training import loop
 from lrm_jax.training.checkpoint import CheckpointConfig, Checkpointer
 from lrm_jax.training.run_folder import open_run
@@ -434,6 +435,17 @@ def test_a_full_disk_costs_nothing_but_the_steps_since(tmp_path, small_disk):
 def test_profile_is_written(tmp_path):
     go(tmp_path, cfg=loop.TrainConfig(total_steps=4), profile_steps=2)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_only_the_first_process_profiles(tmp_path, monkeypatch):
+    class Second:
+        is_first = staticmethod(lambda: False)
+        several = staticmethod(lambda: False)
+        Ballot = processes.Ballot
+
+    monkeypatch.setattr(loop, "processes", Second)
+    go(tmp_path, cfg=loop.TrainConfig(total_steps=4), profile_steps=2)
+    assert not (tmp_path / "profile").exists()
 
 
 def test_an_unknown_style_of_progress_is_refused(tmp_path):
