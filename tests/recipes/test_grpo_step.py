@@ -1,6 +1,6 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The device's part: scoring padded rows, one denominator, minibatches, meshes."""
+"""The device's part: scoring padded rows, one denominator, minibatches."""
 
 import dataclasses
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrm_jax import sharding
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.reasoning.decoding import generate_jit
@@ -25,7 +24,6 @@ from lrm_jax.recipes.grpo_step import (
     make_rows,
     minibatch_order,
 )
-from lrm_jax.recipes.policy_build import state_shardings
 from lrm_jax.recipes.policy_state import Updater
 from lrm_jax.rl.batch import prepare_batch
 from lrm_jax.rl.config import RlConfig, RolloutConfig
@@ -169,32 +167,6 @@ def test_micro_batches_change_nothing(name):
             value = float(total / weight)
             other = float(again[label][0] / again[label][1])
             assert other == pytest.approx(value, abs=1e-5), label
-
-
-@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
-def test_a_mesh_of_eight_changes_nothing(shape):
-    rl = dataclasses.replace(
-        variant("dapo", ROLLOUT),
-        group_filter=dataclasses.replace(variant("dapo").group_filter, kind="none"),
-    )
-    step = make_step(rl, 2)
-    state = state_of(step)
-    groups = rollout_of(step, state.params["weights"])
-    expected, metrics = learn(step, state, groups)
-    mesh = sharding.make_mesh(sharding.MeshConfig(*shape))
-    with sharding.use_mesh(mesh):
-        placed = jax.device_put(state, state_shardings(mesh, step.policy, state))
-        split = jax.device_put(groups, sharding.batch_shardings(mesh, groups))
-        found, again = learn(step, placed, split)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
-        found.params,
-        expected.params,
-    )
-    value = lambda pair: float(pair[0]) / float(pair[1])
-    assert value(again["loss/total"]) == pytest.approx(
-        value(metrics["loss/total"]), abs=1e-5
-    )
 
 
 def test_every_epoch_visits_every_row_once():

@@ -64,30 +64,9 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=str(path))
 
 
-MESHES = {
-    "data": {"data": 8},
-    "fsdp": {"data": 1, "fsdp": 8},
-    "model": {"data": 1, "model": 2},
-    "all": {"data": 2, "fsdp": 2, "model": 2},
-}
-
-
 # AdamATan2 moves by the sign of a first gradient, however small; AdamW's epsilon
 # keeps what is rounding noise from deciding, so that layouts can be compared.
 ADAMW = {"kind": "adamw", "lr": 1e-3, "eps": 1e-3}
-
-
-@pytest.mark.parametrize("name", MESHES)
-@pytest.mark.parametrize("mixer", ["attention", "mlp_t"])
-def test_sharded_equals_single_device(name, mixer):
-    parts = {"model": {"mixer": mixer}, "optim": ADAMW}
-    alone, alone_metrics = trained(changed(**parts))
-    state, metrics = trained(changed(**parts, mesh=MESHES[name]))
-    assert_close(state.params["weights"], alone.params["weights"])
-    assert_close(state.ema, alone.ema)
-    assert_close(state.carry, alone.carry, rtol=1e-4, atol=1e-4)
-    assert_close(state.params["puzzle_table"], alone.params["puzzle_table"])
-    assert_close(metrics, alone_metrics, rtol=1e-4)
 
 
 def test_micro_batches_equal_one_batch():
@@ -160,30 +139,6 @@ def test_only_touched_rows_of_the_table_move():
     state, _ = trained(config, steps=2)
     table = state.params["puzzle_table"]
     assert np.any(table[0] != 0) and not np.any(table[1:])
-
-
-def test_equal_ids_on_different_devices_are_summed_before_the_sign():
-    ids = 5
-    parts = {"model": {"num_puzzle_ids": ids}, "optim": ADAMW}
-    source = make_source(CONFIG.data)
-    # 16 lanes over 8 devices: every id is on several of them, none on all.
-    rows = np.arange(source.train.n_examples, dtype=np.int32) % (ids - 1)
-    source = dataclasses.replace(
-        source, train=source.train._replace(puzzle_ids=rows), num_puzzle_ids=ids
-    )
-    tables, seen = [], []
-    for mesh in ({"data": 1}, {"data": 8}):
-        run = build(changed(**parts, mesh=mesh), source=source)
-        with sharding.use_mesh(run.mesh):
-            state, dispatch, batches = run.init_state(), run.dispatch(), run.batches()
-            for step in range(3):
-                state, _ = dispatch(state, batches(step))
-        tables.append(np.asarray(state.params["puzzle_table"]))
-        seen.append(np.asarray(state.carry.data["puzzle_ids"]).reshape(8, 2))
-    shared = [(seen[1] == i).any(1).sum() for i in range(ids - 1)]
-    assert max(shared) < 8 and sum(n > 1 for n in shared) >= 3, shared
-    assert (np.abs(tables[0][: ids - 1]) > 0).all() and not tables[0][ids - 1].any()
-    np.testing.assert_allclose(tables[1], tables[0], rtol=1e-5, atol=1e-7)
 
 
 def temp_bytes(base, source, **changes):

@@ -1,6 +1,6 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Packed = unpacked, micro-batches and devices change nothing, padding has no say."""
+"""Packed = unpacked, micro-batches change nothing, padding has no say."""
 
 import dataclasses
 from functools import partial
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrm_jax import sharding
 from lrm_jax.data.packing import Tokens, collate, first_fit
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import MlaConfig, MoeConfig, PolicyConfig, RopeConfig
@@ -127,21 +126,6 @@ def test_micro_batches_change_nothing():
         grads[grad_accum], _ = jax.jit(step.gradients)(params, batch)
     tree_close(grads[1], grads[2], 2e-6)
     tree_close(grads[1], grads[8], 2e-6)
-
-
-@pytest.mark.parametrize("axes", [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
-def test_devices_change_nothing(axes):
-    batch = unpacked(examples())
-    step, params = make(grad_accum=2)
-    alone, _ = jax.jit(step.gradients)(params, batch)
-    mesh = sharding.make_mesh(sharding.MeshConfig(*axes))
-    weights = params["weights"]
-    where = sharding.tree_shardings(mesh, weights, step.policy.axes)
-    with sharding.use_mesh(mesh):
-        placed = {"weights": sharding.put(weights, where)}
-        rows = sharding.put(batch, sharding.batch_shardings(mesh, batch))
-        together, _ = jax.jit(step.gradients)(placed, rows)
-    tree_close(jax.tree.map(np.asarray, together), alone, 2e-6)
 
 
 def test_padding_has_no_say():
