@@ -8,6 +8,7 @@ that talk must be called by all processes, in the same order.
 
 import functools
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -43,6 +44,35 @@ def of_first(value: Any) -> Any:
     if is_first():
         buffer[:] = np.frombuffer(text, np.uint8)
     return json.loads(bytes(multihost_utils.broadcast_one_to_all(buffer)))
+
+
+def of_all(value: Any) -> list[Any]:
+    """Return the JSON values of all processes, by their index."""
+    if not several():
+        return [value]
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)], np.int32))
+    buffer = np.zeros(int(sizes.max()), np.uint8)
+    buffer[: len(text)] = text
+    found = multihost_utils.process_allgather(buffer)
+    sizes = np.reshape(sizes, -1)
+    return [json.loads(bytes(f[:n])) for f, n in zip(found, sizes, strict=True)]
+
+
+def own_part(count: int) -> range:
+    """Return this process's part of `count` things of which each has one owner."""
+    total, index = jax.process_count(), jax.process_index()
+    return range(count * index // total, count * (index + 1) // total)
+
+
+def shared(count: int, work: Callable[[range], Sequence[Any]]) -> list[Any]:
+    """Do a part of some work and return the results of all parts, in order.
+
+    Args:
+      count: of things to be done.
+      work: returns a JSON value for each place of a range.
+    """
+    return [one for part in of_all(list(work(own_part(count)))) for one in part]
 
 
 def to_host(tree: Any) -> Any:

@@ -123,6 +123,9 @@ def _train(args: argparse.Namespace, group: Any, train: Train) -> Outcome:
                 traceback.print_exc()
         failure = first_error.of_exception(index, error)
         supervisor.fail(args.run_dir, start, failure)
+    if outcome.code == first_error.FAILED and not index:
+        failure = first_error.of_ending(index, outcome.data["message"])
+        first_error.write(args.run_dir, start, failure)
     processes.wait_for_all("end")
     if index:
         raise SystemExit(outcome.code)

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _train(args: argparse.Namespace) -> Outcome:
-    from lrm_jax import presets
+    from lrm_jax import presets, processes
     from lrm_jax.config import apply_overrides, replace
     from lrm_jax.recipes.registry import recipe_of
     from lrm_jax.training import stall
@@ -78,7 +78,8 @@ def _train(args: argparse.Namespace) -> Outcome:
         config = replace(config, {"data.path": args.data})
     recipe, asked = recipe_of(config), config
     config = recipe.resolve(config, args.run_dir, args.init_from)
-    say_inherited(asked, config, args.overrides)
+    if processes.is_first():
+        say_inherited(asked, config, args.overrides)
     data = recipe.train(
         config,
         args.run_dir or f"runs/{recipe.run_id(config)}",

@@ -231,11 +231,15 @@ class PuzzleSource:
         return None
 
     def train_batch(
-        self, step: int, batch_size: int, seed: int | None = None
+        self,
+        step: int,
+        batch_size: int,
+        seed: int | None = None,
+        lanes: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return the batch of a step on the host (see `batch_fn`)."""
+        """Return the batch of a step, or some rows of it, on the host: `batch_fn`."""
         seed = self.seed if seed is None else seed
-        return self.batch_fn(np, self.arrays, seed, step, batch_size)
+        return self.batch_fn(np, self.arrays, seed, step, batch_size, lanes)
 
     def test_set(self) -> dict[str, np.ndarray]:
         """Return all test rows: "inputs", "labels" `[n, S]`, "puzzle_ids" `[n]`."""
@@ -290,11 +294,13 @@ class PuzzleSource:
         batch_size: int,
         start_step: int = 0,
         num_workers: int = 0,
+        lanes: np.ndarray | None = None,
     ) -> Any:
         """Return a Grain iterator over the batches from `start_step` on.
 
-        It has `get_state` and `set_state`; what it yields does not depend on the
-        number of worker processes. With workers the program's main module must be
+        Of every batch it makes the rows `lanes` alone, where they are given. It has
+        `get_state` and `set_state`; what it yields does not depend on the number of
+        worker processes. With workers the program's main module must be
         importable (`if __name__ == "__main__":`).
         """
         import grain.python as grain
@@ -302,7 +308,7 @@ class PuzzleSource:
 
         if num_workers and not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain reads its own, nobody set them
-        steps = _Batches(self, seed, batch_size, start_step)
+        steps = _Batches(self, seed, batch_size, start_step, lanes)
         read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         batches = grain.MapDataset.source(steps).to_iter_dataset(read)
         if num_workers:
@@ -319,13 +325,14 @@ class _Batches:
     seed: int
     batch_size: int
     start_step: int
+    lanes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return _MAX_STEPS - self.start_step
 
     def __getitem__(self, index: Any) -> dict[str, np.ndarray]:
         step = self.start_step + int(index)
-        return self.source.train_batch(step, self.batch_size, self.seed)
+        return self.source.train_batch(step, self.batch_size, self.seed, self.lanes)
 
     def __repr__(self) -> str:
         return f"_Batches({self.source.view.kind}, {self.seed}, {self.batch_size})"

@@ -29,7 +29,6 @@ from lrm_jax.recipes.grpo_config import GrpoRunConfig, trainer_devices, validate
 from lrm_jax.recipes.grpo_rollout import (
     HostMetrics,
     Rolled,
-    RolloutMaker,
     rollout_metrics,
     sampled_metrics,
     step_key,
@@ -39,6 +38,7 @@ from lrm_jax.recipes.grpo_step import ROLLOUT, Drawn, GrpoStep, Scores
 from lrm_jax.recipes.policy_build import PolicyParts, make_text, state_shardings
 from lrm_jax.recipes.policy_state import Updater, full_weights
 from lrm_jax.recipes.samples import SampleLog, sample_records
+from lrm_jax.recipes.shared_scoring import SharedRolloutMaker
 from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.recipes.token_thinking import refuse_cut_thoughts
 from lrm_jax.rl.dynamic_sampling import (
@@ -178,7 +178,7 @@ class Iteration:
         config = run.config
         rollout = config.rl.rollout
         self._ahead = rollout.max_staleness
-        self._maker = RolloutMaker(config, run.source, run.writer, run.rewarder)
+        self._maker = SharedRolloutMaker(config, run.source, run.writer, run.rewarder)
         apart = rollout_mesh(run.mesh, config.grpo.rollout_devices)
         self._transfer = WeightTransfer(run.mesh, apart)
         self._begin = RolloutsAhead(

@@ -20,6 +20,7 @@ from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.recipes.policy_eval import batches_of
+from lrm_jax.recipes.shared_scoring import collect, judge
 from lrm_jax.recipes.token_sampler import GREEDY as MOST_LIKELY
 from lrm_jax.recipes.token_sampler import Sampler, Sampling
 from lrm_jax.recipes.token_thinking import Thinking
@@ -135,12 +136,14 @@ class PolicyEvaluation:
         if thinking is None and sampler.tags is not None:
             thinking = Thinking()  # which bounds nothing, and counts
         texts: list[str] = []
+        verdicts: list[Verdict] = []
         tokens: list[Any] = []
         thoughts: list[Any] = []
         shown: list[Completions] = []
+        examples = batches_of(self.examples, size)
         for first, part in enumerate(batches_of(self._prompts, size)):
             rows = np.arange(size * lanes, dtype=np.int32)
-            found = sampler(
+            decoding = sampler.start(
                 weights,
                 part,
                 key,
@@ -153,13 +156,14 @@ class PolicyEvaluation:
                 width=self._width,
                 sequence_ids=first * size * lanes + rows,
             )
+            found = collect(decoding)
             if not shown:
-                shown.append(jax.tree.map(np.asarray, found))
-            texts += sampler.texts(found)
+                shown.append(found)
+            asked = [example for example in examples[first] for _ in range(lanes)]
+            written, judged = judge(sampler, self._source, found, asked)
+            texts, verdicts = texts + written, verdicts + judged
             tokens += list(found.length)
             thoughts += list(found.thinking_tokens)
-        rows = [example for example in self.examples for _ in range(lanes)]
-        verdicts = self._source.judge(texts, rows)
         return Judged(
             texts=[list(part) for part in batches_of(texts, lanes)],
             verdicts=[list(part) for part in batches_of(verdicts, lanes)],

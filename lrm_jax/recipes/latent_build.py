@@ -19,6 +19,7 @@ from lrm_jax.models.latent import LatentCore, latent_core
 from lrm_jax.reasoning.latent import LatentReasoner
 from lrm_jax.recipes.latent_step import LatentStep, StepMetrics, scan_steps
 from lrm_jax.recipes.run_config import RunConfig, validate
+from lrm_jax.training.own_rows import own_rows, place
 from lrm_jax.training.state import TrainState
 from lrm_jax.types import Params, Problem, UserError
 
@@ -171,27 +172,30 @@ class LatentRun:
 
 
 class HostBatches:
-    """Batches made on the host by Grain, placed on the mesh, in the order of steps."""
+    """Batches made on the host by Grain, placed on the mesh, in the order of steps.
+
+    Each process makes the rows of its own data shards.
+    """
 
     def __init__(self, run: LatentRun) -> None:
         """Start nothing yet; the first call says where to begin."""
         self._run = run
+        self._own = own_rows(run.mesh, run.config.train.batch_size)
         self._iterator: Any = None
         self._next = -1
 
     def __call__(self, step: int) -> dict[str, jax.Array]:
         """Return `[N, B, ...]`, the batches of the N steps from `step` on."""
-        config, mesh = self._run.config, self._run.mesh
+        config, size = self._run.config, self._run.config.train.batch_size
         if self._iterator is None or step != self._next:
             self._iterator = self._run.source.grain_iterator(
-                config.seed, config.train.batch_size, step, config.data.num_workers
+                config.seed, size, step, config.data.num_workers, self._own
             )
         count, iterator = self._run.steps_from(step), self._iterator
         rows = [next(iterator) for _ in range(count)]
         self._next = step + count
         batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        where = NamedSharding(mesh, sharding.partition_spec((None, "batch"), mesh))
-        return sharding.put(batch, {name: where for name in batch})
+        return place(self._run.mesh, batch, self._own, size, axis=1)
 
 
 def split_lanes(problem: Problem) -> dict[str, jax.Array]:

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lrm_jax import sharding
+from lrm_jax import processes, sharding
 from lrm_jax.config import from_dict, to_dict
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
@@ -338,7 +338,7 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
 def _say_dtype(config: PolicyRunBase, there: str) -> None:
     """Say in one line where activations change their dtype."""
     here = config.model.dtype
-    if here != there:
+    if here != there and processes.is_first():
         keep = "dtype=inherited" if config.inherit else f"dtype={there}"
         print(
             f"model.dtype={here}: activations of {config.init_from} are {there}; "

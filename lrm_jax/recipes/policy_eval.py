@@ -9,13 +9,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lrm_jax import sharding
 from lrm_jax.data.packing import Tokens, collate
 from lrm_jax.data.text_source import TextSource
+from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.models.policy import Policy
 from lrm_jax.recipes.policy_config import GREEDY, LOSS, PolicyEvalConfig
 from lrm_jax.recipes.sft_step import TokenSums, sum_tokens
+from lrm_jax.recipes.shared_scoring import collect, judge
 from lrm_jax.recipes.token_sampler import Sampler
+from lrm_jax.training.own_rows import own_rows, place
 from lrm_jax.types import Params, UserError
 
 
@@ -53,6 +55,7 @@ class HeldOutLoss:
         """
         self._mesh, self._batch_size, self._seq_len = mesh, batch_size, seq_len
         self._pad_id = source.tokenizer.pad_id
+        self._own = own_rows(mesh, batch_size)
         found = [source.tokens(e) for e in source.test[: size or None]]
         self._tokens: list[Tokens] = [t for t in found if len(t.ids) <= seq_len]
         self.dropped = len(found) - len(self._tokens)
@@ -76,10 +79,10 @@ class HeldOutLoss:
         """Return `{eval/loss}`."""
         nats = tokens = 0.0
         for rows in batches_of(self._tokens, self._batch_size):
-            batch = collate([[t] for t in rows], self._seq_len, self._pad_id)
             # A short last batch is filled with rows that have nothing to learn.
-            batch = {name: fill_rows(x, self._batch_size) for name, x in batch.items()}
-            placed = sharding.put(batch, sharding.batch_shardings(self._mesh, batch))
+            lanes = [rows[i : i + 1] for i in self._own]
+            batch = collate(lanes, self._seq_len, self._pad_id)
+            placed = place(self._mesh, batch, self._own, self._batch_size)
             sums = self._sums(weights, placed)
             nats, tokens = nats + float(sums.nats), tokens + float(sums.tokens)
         return {LOSS: nats / tokens}
@@ -88,12 +91,6 @@ class HeldOutLoss:
 def batches_of(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """Return the items in parts of `size`, the last one shorter."""
     return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def fill_rows(array: np.ndarray, count: int) -> np.ndarray:
-    """Return an array of `count` rows, zeros behind those given."""
-    missing = count - len(array)
-    return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
 
 
 class GreedyAccuracy:
@@ -121,20 +118,22 @@ class GreedyAccuracy:
 
     def __call__(self, weights: Params) -> dict[str, float]:
         """Return `{eval/greedy_accuracy, eval/greedy_lenient, eval/greedy_length}`."""
-        texts, tokens = [], 0
-        for part in batches_of(self._prompts, self._cfg.batch_size):
-            found = self._sampler(
+        verdicts: list[Verdict] = []
+        tokens, size = 0, self._cfg.batch_size
+        examples = batches_of(self._examples, size)
+        for part, rows in zip(batches_of(self._prompts, size), examples, strict=True):
+            decoding = self._sampler.start(
                 weights,
                 part,
                 jax.random.key(0),
                 max_new=self._cfg.max_new_tokens,
                 lanes=self._cfg.lanes,
-                rows=self._cfg.batch_size,
+                rows=size,
                 width=self._width,
             )
-            texts += self._sampler.texts(found)
+            found = collect(decoding)
+            verdicts += judge(self._sampler, self._source, found, rows)[1]
             tokens += int(np.sum(found.length))
-        verdicts = self._source.judge(texts, self._examples)
         count = len(verdicts)
         return {
             GREEDY: sum(v.strict for v in verdicts) / count,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax import processes
 from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource
 from lrm_jax.recipes.grpo_eval import Judged
@@ -29,11 +30,16 @@ STOPS = ("length", "id", "string")
 
 
 class SampleLog:
-    """The file of a run; cut back to the step that a resumed run begins with."""
+    """The file of a run; cut back to the step that a resumed run begins with.
+
+    Of several processes the first one alone touches it.
+    """
 
     def __init__(self, run_dir: str, step: int) -> None:
         """Drop what was written after `step`, and torn lines."""
         self._path = files.as_path(run_dir) / SAMPLES
+        if not processes.is_first():
+            return
         with files.user_errors(f"samples of {run_dir} cannot be cut back"):
             if not self._path.exists():
                 return
@@ -46,6 +52,8 @@ class SampleLog:
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append completions."""
+        if not processes.is_first():
+            return
         with files.user_errors(f"samples {self._path} cannot be written"):
             for record in records:
                 files.append_line(self._path, json_line(record))

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
 from lrm_jax import sharding
 from lrm_jax.config import to_dict
@@ -36,6 +35,7 @@ from lrm_jax.recipes.sft_step import SftStep
 from lrm_jax.recipes.token_run import open_run
 from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.training import loop
+from lrm_jax.training.own_rows import own_rows, place
 from lrm_jax.training.progress import Style, check_style
 from lrm_jax.training.state import TrainState
 
@@ -64,13 +64,13 @@ class SftRun(PolicyParts):
 
     def batches(self) -> Callable[[int], Any]:
         """Return what gives `[N, B, T]`, the batches of the dispatch from a step on."""
-        spec = sharding.partition_spec((None, "batch"), self.mesh)
-        where = NamedSharding(self.mesh, spec)
+        size = self.config.train.batch_size
+        own = own_rows(self.mesh, size)
 
         def make(step: int) -> dict[str, jax.Array]:
-            parts = [self.rows(step + i) for i in range(self.steps_from(step))]
+            parts = [self.rows(step + i, own) for i in range(self.steps_from(step))]
             batch = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
-            return sharding.put(batch, {name: where for name in batch})
+            return place(self.mesh, batch, own, size, axis=1)
 
         return make
 

@@ -53,6 +53,12 @@ def of_exception(process: int, error: BaseException) -> Failure:
     return Failure(process, FAILED, line, time.time(), lost)
 
 
+def of_ending(process: int, message: str) -> Failure:
+    """Return the record of a run that all processes ended together, having failed."""
+    line = " ".join(message.split())[:500]
+    return Failure(process, FAILED, line, time.time(), False)
+
+
 def of_code(process: int, code: int) -> Failure:
     """Return the record of a process that left none (code below 0: a signal)."""
     now = time.time()
@@ -79,6 +85,12 @@ def write(run_dir: files.PathLike, start: str, failure: Failure) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             files.write_atomic(path, json.dumps(failure._asdict()) + "\n")
+
+
+def of(run_dir: files.PathLike, start: str, process: int) -> Failure | None:
+    """Return the record of one process, if it left one."""
+    path = files.as_path(run_dir) / FOLDER / f"{start}-{process}.json"
+    return Failure(**json.loads(path.read_text())) if path.exists() else None
 
 
 def first(run_dir: files.PathLike, start: str) -> Failure | None:

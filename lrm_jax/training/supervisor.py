@@ -154,6 +154,15 @@ class _Supervisor:
         """Return what failed first in this start, if anything did."""
         return first_error.first(self.run_dir, self.start) if self.start else None
 
+    def cause(self) -> Failure | None:
+        """Return what failed first; wait for who was lost to say why, not for long."""
+        end = time.monotonic() + _GRACE_S
+        while True:
+            found = self.first_failure()
+            if found is None or not found.lost or time.monotonic() > end:
+                return found
+            time.sleep(_POLL_S)
+
     def ended(self) -> Ended:
         """Say how it ended."""
         code = self.child.returncode
@@ -161,10 +170,12 @@ class _Supervisor:
         if self.start and not asked and not self.first_failure():
             own = first_error.of_code(self.process, code)
             first_error.write(self.run_dir, self.start, own)
-        failure = self.first_failure()
+        failure = self.cause()
         if failure is not None and code != 0:
-            own = failure.process == self.process and code == failure.code
-            line = "" if own else f"process {failure.process}: {failure.line}"
+            said = first_error.of(self.run_dir, self.start, self.process)
+            known = said is not None and said.line == failure.line
+            known &= code == failure.code  # it ended by itself, having said so
+            line = "" if known else f"process {failure.process}: {failure.line}"
             return Ended(failure.code, self.output, line, True)
         if self.asked == signal.SIGINT and code in (143, -signal.SIGKILL):
             return Ended(INTERRUPTED, self.output, "", bool(self.start))

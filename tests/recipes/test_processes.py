@@ -7,51 +7,26 @@ import os
 import signal
 import time
 
-import numpy as np
 import pytest
 
-from lrm_jax import presets
-from lrm_jax.config import apply_overrides
-from lrm_jax.recipes import latent
 from lrm_jax.training.checkpoint import list_steps, verify
+from tests.recipes import counted_data
 from tests.recipes import process_runs as runs
-from tests.training.chaos_resume import last_arrays, records
+from tests.recipes.process_runs import assert_close, train_alone, values_of
 
 TIMEOUT_S = 240
-
-
-def train_alone(run_dir, *words):
-    config = apply_overrides(presets.get(runs.TINY[0]), [*runs.TINY[1:], *words])
-    return latent.train(config, str(run_dir), progress="off")
-
-
-def losses_of(run_dir):
-    return [r["loss/total"] for r in records(run_dir) if "loss/total" in r]
-
-
-def assert_close(one, two):
-    (arrays, counters), (others, _) = last_arrays(one), last_arrays(two)
-    assert arrays.keys() == others.keys()
-    for name in arrays:
-        if arrays[name].dtype.kind != "f":
-            np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
-            continue
-        a, b = arrays[name].astype(np.float64), others[name].astype(np.float64)
-        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a), name
-    losses = [losses_of(run) for run in (one, two)]
-    np.testing.assert_allclose(*losses, rtol=1e-5)
-    return counters
 
 
 @pytest.fixture(scope="module")
 def two_by_four(tmp_path_factory):
     """A run of five steps by two processes with four devices each."""
-    run_dir = tmp_path_factory.mktemp("processes") / "run"
-    children = runs.start(run_dir, 2, 4, "train.total_steps=5")
-    outputs = runs.wait(children, TIMEOUT_S)
-    errors = [runs.log_of(run_dir, rank).read_text() for rank in (0, 1)]
-    assert [child.returncode for child in children] == [0, 0], errors
-    return run_dir, outputs, errors
+    folder = tmp_path_factory.mktemp("processes")
+    words = ("train.total_steps=5", "data.kind=tests.recipes.counted_data:puzzles")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(counted_data.FOLDER, str(folder))
+        outputs = runs.run_all(folder / "run", 2, 4, *words)
+    errors = [runs.said_by(folder / "run", rank) for rank in (0, 1)]
+    return folder / "run", outputs, errors
 
 
 def test_two_processes_by_four_devices_are_one_by_eight(two_by_four, tmp_path):
@@ -62,12 +37,20 @@ def test_two_processes_by_four_devices_are_one_by_eight(two_by_four, tmp_path):
     assert env["processes"] == 2 and len(env["devices"]) == 8
 
 
+def test_each_process_makes_its_own_rows_alone(two_by_four):
+    for process, lanes in enumerate((range(8), range(8, 16))):
+        made = counted_data.noted(two_by_four[0].parent, "rows", process)
+        # Grain reads two batches ahead.
+        assert made[:5] == [[step, list(lanes)] for step in range(5)]
+        assert all(rows == list(lanes) for _, rows in made)
+
+
 def test_the_first_process_alone_speaks(two_by_four):
     run_dir, outputs, errors = two_by_four
     said = json.loads(outputs[0])
     assert said["step"] == 5 and said["reason"] == "done" and outputs[1] == ""
     assert "step 5/5" in errors[0] and "step" not in errors[1]
-    assert len(losses_of(run_dir)) == 5
+    assert len(values_of(run_dir, "loss/total")) == 5
     assert (run_dir / "report" / "eval.json").exists()
     assert not (run_dir / "errors").exists()
 
