@@ -323,16 +323,30 @@ def expected_codes(how: str, processes: int) -> set[int]:
 
 
 def run_chaos(
-    folder: Path, kills: int, seed: int, layouts: tuple[Layout, ...] = LAYOUTS
+    folder: Path,
+    kills: int,
+    seed: int,
+    layouts: tuple[Layout, ...] = LAYOUTS,
+    *,
+    finish: bool = True,
 ) -> Tally:
-    """End one run `kills` times, each time going on in a layout of its own."""
+    """End one run `kills` times, each time going on in a layout of its own.
+
+    Args:
+      folder: an empty one.
+      kills: how often.
+      seed: of layouts and moments.
+      layouts: to draw from.
+      finish: let the run go on to its end after the last one.
+    """
     run_dir = folder / "run"
     run_dir.mkdir()
     with disks.mounted(run_dir, "32m") as disk:
         chaos = Chaos(run_dir, seed, layouts, disk)
         for number in range(kills):
             chaos.start_and_end(ENDS[number % len(ENDS)])
-        chaos.finish()
+        if finish:
+            chaos.finish()
     return chaos.tally
 
 
