@@ -241,6 +241,8 @@ def put(tree: Any, shardings: Any) -> Any:
         return jax.device_put(tree, shardings)
 
     def one(array: Any, sharding: NamedSharding) -> Array:
+        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+            return jax.device_put(array, sharding)  # it lies on the mesh already
         array = np.asarray(array)
         return jax.make_array_from_callback(
             array.shape, sharding, lambda index: array[index]

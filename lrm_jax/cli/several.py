@@ -86,8 +86,9 @@ def _command(args: argparse.Namespace) -> list[str]:
     """Return the child's command line: this one, whatever called it."""
     words = [sys.executable, "-m", "lrm_jax.cli.main", "train", args.preset]
     words += [*args.overrides, "--json", "--run-dir", args.run_dir]
-    for name in ("data", "init_from", "profile", "coordinator", "num_processes"):
-        if getattr(args, name) is not None:
+    options = ("data", "init_from", "profile", "mesh", "coordinator", "num_processes")
+    for name in options:
+        if getattr(args, name, None) is not None:
             words += ["--" + name.replace("_", "-"), str(getattr(args, name))]
     if args.process_id is not None:
         words += ["--process-id", str(args.process_id)]

@@ -58,6 +58,7 @@ def reinforced(tmp_path_factory):
 def test_reinforcement_by_two_processes_is_that_of_one(reinforced):
     train_alone(reinforced / "one", "mesh.data=4", base=runs.GRPO)
     assert_close(reinforced / "one", reinforced / "two", "reward/mean")
+    assert max(values_of(reinforced / "one", "optim/grad_norm")) > 0
     one, two = (
         [json.loads(x) for x in (reinforced / n / SAMPLES).read_text().splitlines()]
         for n in ("one", "two")
