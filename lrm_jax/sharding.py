@@ -264,6 +264,9 @@ def splits_model() -> bool:
 def constrain(x: Array, *names: str | None) -> Array:
     """Tell the compiler how `x` lies on the mesh in use; no mesh, no effect.
 
+    Under `shard_map` the shapes of `x` are those of a part, and axes of the mesh that
+    are manual there are nothing to the compiler: they are left out.
+
     Args:
       x: an array inside `jax.jit`.
       *names: one logical name (or None) an axis.
@@ -273,8 +276,20 @@ def constrain(x: Array, *names: str | None) -> Array:
         return x
     if len(names) != x.ndim:
         raise ValueError(f"axes {names} name an array of shape {x.shape}")
-    spec = partition_spec(names, mesh, x.shape)
+    manual = set(mesh.manual_axes)
+    if all(size == 1 or name in manual for name, size in mesh.shape.items()):
+        return x
+    spec = partition_spec(names, mesh, x.shape, rules_without(manual))
     return jax.lax.with_sharding_constraint(x, spec)
+
+
+def rules_without(axes: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return `RULES` without some axes of the mesh."""
+    as_tuple = lambda x: (x,) if isinstance(x, str) else x or ()
+    return {
+        name: tuple(axis for axis in as_tuple(target) if axis not in axes)
+        for name, target in RULES.items()
+    }
 
 
 def _is_axes(node: Any) -> bool:

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from lrm_jax import sharding
-from lrm_jax.sharding import MeshConfig
+from lrm_jax.sharding import BATCH_AXES, MeshConfig
 from lrm_jax.types import UserError
 
 
@@ -147,6 +147,29 @@ def test_constrain_checks_its_names_and_is_nothing_without_a_mesh():
     mesh = sharding.make_mesh(MeshConfig(data=2))
     with sharding.use_mesh(mesh), pytest.raises(ValueError, match="name an array"):
         jax.jit(lambda a: sharding.constrain(a, "batch"))(x)
+
+
+def test_constrain_leaves_manual_axes_out():
+    x = jnp.arange(32.0).reshape(8, 4)
+    mesh, rows = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2)), P(BATCH_AXES)
+
+    def specs(manual):
+        part = lambda a: sharding.constrain(a, "batch", "mlp") * 2
+        mapped = jax.shard_map(
+            *(part,),
+            in_specs=rows,
+            out_specs=rows,
+            axis_names=set(manual),
+            check_vma=False,
+        )
+        np.testing.assert_array_equal(jax.jit(mapped)(x), x * 2)
+        traced = jax.make_jaxpr(mapped)(x).eqns[0].params["jaxpr"]
+        found = [e for e in traced.eqns if e.primitive.name == "sharding_constraint"]
+        return [equation.params["sharding"].spec for equation in found]
+
+    with sharding.use_mesh(mesh):
+        assert specs(BATCH_AXES) == [P(None, "model")]
+        assert specs(mesh.axis_names) == []  # nothing is left to the compiler
 
 
 def test_replicated_puts_all_on_every_device():

@@ -19,6 +19,7 @@ from lrm_jax.reasoning.sampling import (
     sample,
     sequence_keys,
 )
+from lrm_jax.reasoning.shards import Requests, on_batch_parts
 from lrm_jax.reasoning.stops import STOP_LENGTH, StopTable
 from lrm_jax.reasoning.token_budget import (
     ThoughtState,
@@ -199,16 +200,13 @@ def prefill(
 def make_rows(
     read: Prefilled,
     group_size: int,
-    sampling: SamplingParams,
-    budget: TokenBudget | None,
+    requests: Requests,
     key: Key,
-    sequence_ids: Array | None,
 ) -> Rows:
     """Return what `group_size` completions of every prompt decode under."""
     length = jnp.repeat(read.length, group_size)  # [B]
-    if sequence_ids is None:
-        sequence_ids = jnp.arange(len(length))
-    return Rows(sampling, budget, sequence_keys(key, sequence_ids), length)
+    keys = sequence_keys(key, requests.sequence_ids)
+    return Rows(requests.sampling, requests.budget, keys, length)
 
 
 class Writer(NamedTuple):
@@ -288,7 +286,8 @@ def generate(
     bucket whatever the temperatures, limits, stops and budgets.
 
     The draw of a token is a function of (key, sequence id, position): the same
-    wherever the sequence stands in whichever batch, on any mesh.
+    wherever the sequence stands in whichever batch, on any mesh. A mesh splits the
+    prompts where they divide, with their completions; see `shards.py`.
 
     Args:
       model: the token model.
@@ -304,13 +303,31 @@ def generate(
       budget: thinking budgets `[B]`.
       pad_id: what follows the end.
     """
-    prompts, width = prompt_ids.shape
-    read = prefill(model, params, prompt_ids, prompt_mask, slots=width + max_new_tokens)
-    parents = jnp.repeat(jnp.arange(prompts), group_size)  # [B]
-    rows = make_rows(read, group_size, sampling, budget, key, sequence_ids)
-    cache = model.fork(read.cache, parents)
-    writer = Writer(model, params, stops, width, pad_id)
-    return _write_all(writer, rows, read.logits[parents], cache, max_new_tokens)
+    if sequence_ids is None:
+        sequence_ids = jnp.arange(len(prompt_ids) * group_size)
+
+    def write(whole: _Whole, part: Requests) -> Completions:
+        prompts, width = part.prompt_ids.shape
+        slots = width + max_new_tokens
+        read = prefill(
+            model, whole.params, part.prompt_ids, part.prompt_mask, slots=slots
+        )
+        parents = jnp.repeat(jnp.arange(prompts), group_size)  # [B]
+        rows = make_rows(read, group_size, part, whole.key)
+        cache = model.fork(read.cache, parents)
+        writer = Writer(model, whole.params, whole.stops, width, pad_id)
+        return _write_all(writer, rows, read.logits[parents], cache, max_new_tokens)
+
+    requests = Requests(prompt_ids, prompt_mask, sequence_ids, sampling, budget)
+    return on_batch_parts(write, _Whole(params, key, stops), requests)
+
+
+class _Whole(NamedTuple):
+    """What no part of the rows has to itself."""
+
+    params: Params
+    key: Key
+    stops: StopTable | None
 
 
 class _Loop(NamedTuple):

@@ -26,6 +26,7 @@ from lrm_jax.reasoning.decoding import (
 )
 from lrm_jax.reasoning.lanes import select_lanes
 from lrm_jax.reasoning.sampling import SamplingParams
+from lrm_jax.reasoning.shards import Requests, batch_parts, on_batch_parts
 from lrm_jax.reasoning.stops import StopTable
 from lrm_jax.reasoning.token_budget import TokenBudget
 from lrm_jax.types import Array, Key, Params, TokenModel
@@ -36,7 +37,8 @@ class Refilled(NamedTuple):
 
     Attributes:
       completions: as `generate` returns them.
-      steps: `[]` int32, calls of the model with one token a lane.
+      steps: `[]` int32, calls of the model with one token a lane; of the part that
+        took the most, where a mesh splits the batch.
     """
 
     completions: Completions
@@ -76,7 +78,8 @@ def generate_refilled(
     """Write completions as `generate` does, `lanes` at a time.
 
     To be jitted with `model`, `group_size`, `max_new_tokens`, `lanes` and `pad_id`
-    static (`generate_refilled_jit`).
+    static (`generate_refilled_jit`). Where a mesh splits the prompts, each part has
+    lanes and a queue of its own.
 
     Args:
       model: the token model; `extend` is called with one start a lane.
@@ -85,7 +88,7 @@ def generate_refilled(
       prompt_mask: `[Q, P]`.
       group_size: completions of each prompt.
       max_new_tokens: the most tokens of any row.
-      lanes: rows at work at a time.
+      lanes: rows at work at a time; rounded up to the parts of a mesh.
       sampling: `[B]` each.
       key: of the batch.
       sequence_ids: `[B]`.
@@ -95,17 +98,38 @@ def generate_refilled(
       refill_at: how many lanes must be free before the loop pauses to refill them;
         more means fewer copies of prompts and more idle lanes.
     """
-    width = prompt_ids.shape[1]
-    read = prefill(model, params, prompt_ids, prompt_mask, slots=width)
-    rows = make_rows(read, group_size, sampling, budget, key, sequence_ids)
-    queue = _Queue(read, rows, group_size, refill_at)
-    writer = Writer(model, params, stops, width, pad_id)
-    last = jax.lax.while_loop(
-        lambda now: now.state.active.any() | (now.next_row < queue.size),
-        lambda now: _write_on(writer, *_refill(writer, queue, now)),
-        _no_lanes(writer, queue, lanes, max_new_tokens),
-    )
-    return Refilled(last.out, last.steps)
+    parts = batch_parts(len(prompt_ids))
+    if sequence_ids is None:
+        sequence_ids = jnp.arange(len(prompt_ids) * group_size)
+
+    def write(whole: _Whole, part: Requests) -> Refilled:
+        width = part.prompt_ids.shape[1]
+        read = prefill(
+            model, whole.params, part.prompt_ids, part.prompt_mask, slots=width
+        )
+        rows = make_rows(read, group_size, part, whole.key)
+        queue = _Queue(read, rows, group_size, whole.refill_at)
+        writer = Writer(model, whole.params, whole.stops, width, pad_id)
+        last = jax.lax.while_loop(
+            lambda now: now.state.active.any() | (now.next_row < queue.size),
+            lambda now: _write_on(writer, *_refill(writer, queue, now)),
+            _no_lanes(writer, queue, -(-lanes // parts), max_new_tokens),
+        )
+        return Refilled(last.out, last.steps[None])
+
+    requests = Requests(prompt_ids, prompt_mask, sequence_ids, sampling, budget)
+    whole = _Whole(params, key, stops, -(-jnp.asarray(refill_at) // parts))
+    found = on_batch_parts(write, whole, requests)
+    return found._replace(steps=jnp.max(found.steps))
+
+
+class _Whole(NamedTuple):
+    """What no part of the rows has to itself."""
+
+    params: Params
+    key: Key
+    stops: StopTable | None
+    refill_at: Array
 
 
 generate_refilled_jit = jax.jit(

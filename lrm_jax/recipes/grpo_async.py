@@ -124,7 +124,9 @@ class RolloutsAhead:
 
 def _in_flight(started: StartedRollout) -> InFlight:
     cursor, version = np.int32(started.cursor), np.int32(started.step)
-    return InFlight(started.decoding.completions, cursor, version)
+    decoding = started.decoding
+    real = jax.tree.map(lambda x: x[: decoding.rows], decoding.completions)
+    return InFlight(real, cursor, version)
 
 
 def keep_ahead(

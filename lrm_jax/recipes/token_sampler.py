@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from lrm_jax import sharding
+from lrm_jax import processes, sharding
 from lrm_jax.data.tokenizer import Tokenizer
 from lrm_jax.models.policy import Policy
 from lrm_jax.reasoning.decoding import Completions, generate_jit
@@ -118,7 +118,8 @@ class Sampler:
           sampling: how tokens are drawn.
           thinking: how long; None leaves thoughts alone and uncounted.
           lanes: completions at work at a time, see `generate_refilled`; 0 for all.
-          rows: prompts that the program is compiled for; those missing stay empty.
+          rows: prompts that the program is compiled for, rounded up to the parts
+            the mesh splits a batch into; those missing stay empty.
           width: tokens of the longest prompt to come, for one program; by default
             that of these.
           sequence_ids: `[Q * group_size]`; 0, 1, ... by default.
@@ -127,11 +128,14 @@ class Sampler:
           UserError: a prompt is empty or has no room, or the budget means nothing
             here.
         """
-        count = rows or len(prompts)
+        parts = sharding.batch_shards(self._mesh)
+        count = -(-(rows or len(prompts)) // parts) * parts
         prompts, real = self._filled(prompts, count), len(prompts) * group_size
         ids, mask = self._pad(prompts, max_new=max_new, width=width)
         total = count * group_size
         limits = np.where(np.arange(total) < real, max_new, 0).tolist()
+        if sequence_ids is not None:
+            sequence_ids = np.resize(sequence_ids, total)  # of empty rows: any
         options = {
             "group_size": group_size,
             "max_new_tokens": max_new,
@@ -153,8 +157,8 @@ class Sampler:
 
     def collect(self, decoding: Decoding) -> Completions:
         """Wait for what was started; NumPy arrays of the real rows."""
-        rows = decoding.rows
-        return jax.tree.map(lambda x: np.asarray(x)[:rows], decoding.completions)
+        found = processes.to_host(decoding.completions)
+        return jax.tree.map(lambda x: x[: decoding.rows], found)
 
     def texts(self, found: Completions) -> list[str]:
         """Return what was written, without end tokens and stop strings."""
@@ -209,7 +213,6 @@ class Sampler:
         return found.take(jnp.repeat(jnp.arange(len(prompts)), group_size))
 
     def _where(self, array: np.ndarray) -> NamedSharding:
-        """Split prompts over the devices where they divide."""
-        names = ("batch", None)
-        spec = sharding.partition_spec(names, self._mesh, array.shape)
+        """Split prompts over the devices."""
+        spec = sharding.partition_spec(("batch", None), self._mesh, array.shape)
         return NamedSharding(self._mesh, spec)

@@ -75,6 +75,15 @@ def test_as_many_lanes_as_rows_are_no_lanes(policy, whole):
     np.testing.assert_array_equal(found.ids, whole.ids)
 
 
+@pytest.mark.parametrize("numbers", [None, np.arange(12, dtype=np.int32)])
+def test_prompts_are_rounded_up_to_the_parts_of_the_mesh(policy, whole, numbers):
+    sampler = _sampler(policy, 4)
+    found, decoding = _write(sampler, policy, rows=None, sequence_ids=numbers)
+    assert decoding.completions.ids.shape == (16, LONG) and decoding.rows == 12
+    np.testing.assert_array_equal(found.ids, whole.ids)
+    np.testing.assert_allclose(found.logps, whole.logps, atol=1e-5)
+
+
 def test_a_start_is_on_the_device_and_a_call_on_the_host(policy, whole):
     sampler = _sampler(policy)
     _, decoding = _write(sampler, policy)
