@@ -9,7 +9,7 @@ program is `jax.jit` over arrays with a `NamedSharding`.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,15 +21,15 @@ from jax.sharding import PartitionSpec as P
 
 from lrm_jax.types import Array, UserError
 
-MESH_AXES = ("data", "fsdp", "model")
-BATCH_AXES = ("data", "fsdp")
+MESH_AXES = ("data", "fsdp", "expert", "model")
+BATCH_AXES = ("data", "fsdp", "expert")
 
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
     "seq": None,
-    "embed": "fsdp",
+    "embed": ("fsdp", "expert"),
     "mlp": "model",
-    "experts": None,
+    "experts": "expert",
     "heads": "model",
     "kv_heads": "model",
     "head_dim": None,
@@ -37,7 +37,13 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "layers": None,
     "puzzle_ids": "fsdp",
 }
-"""Logical axis -> the mesh axis or axes it is split over; None: on every device."""
+"""Logical axis -> the mesh axis or axes it is split over; None: on every device.
+
+The expert axis splits experts where an array has them, and the width where not."""
+
+
+class TooFewDevicesError(UserError):
+    """A mesh of more devices than there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +55,17 @@ class MeshConfig:
         the other axes leave.
       fsdp: devices along which the batch and the weights' width are split.
       model: devices along which heads, feed-forward and vocabulary are split.
+      expert: devices along which experts, the batch and the other weights' width are
+        split.
     """
 
     data: int = -1
     fsdp: int = 1
     model: int = 1
+    expert: int = 1
 
 
-def mesh_shape(cfg: MeshConfig, n_devices: int) -> tuple[int, int, int]:
+def mesh_shape(cfg: MeshConfig, n_devices: int) -> tuple[int, int, int, int]:
     """Return the size of each of `MESH_AXES`, -1 filled in.
 
     Raises:
@@ -74,13 +83,56 @@ def mesh_shape(cfg: MeshConfig, n_devices: int) -> tuple[int, int, int]:
     fixed = math.prod(size for size in sizes.values() if size != -1)
     for name in open_axes:
         sizes[name] = max(n_devices // fixed, 1)
-    shape = (sizes["data"], sizes["fsdp"], sizes["model"])
-    if math.prod(shape) > n_devices:
-        raise UserError(
-            f"mesh data={shape[0]} x fsdp={shape[1]} x model={shape[2]} needs "
-            f"{math.prod(shape)} devices; there {_are(n_devices)}"
+    count = math.prod(sizes.values())
+    if count > n_devices:
+        near = nearest_mesh(cfg, n_devices)
+        raise TooFewDevicesError(
+            f"mesh {show_axes(sizes)} needs {count} devices; there {_are(n_devices)}: "
+            f"the nearest is {show_axes(near)}"
         )
-    return shape
+    return sizes["data"], sizes["fsdp"], sizes["expert"], sizes["model"]
+
+
+def mesh_sizes(cfg: MeshConfig, n_devices: int) -> dict[str, int]:
+    """Return the size of each axis by its name; see `mesh_shape`."""
+    return dict(zip(MESH_AXES, mesh_shape(cfg, n_devices), strict=True))
+
+
+def show_axes(sizes: Mapping[str, int]) -> str:
+    """Return axes and sizes as people write them; no expert axis of 1."""
+    shown = [
+        f"{name}={sizes[name]}"
+        for name in MESH_AXES
+        if name != "expert" or sizes[name] > 1
+    ]
+    return " x ".join(shown)
+
+
+def nearest_mesh(cfg: MeshConfig, n_devices: int) -> dict[str, int]:
+    """Return sizes of all `n_devices` that are nearest to a mesh, by their ratios.
+
+    Axes of 1 stay 1, but for data.
+    """
+    wanted = {name: max(getattr(cfg, name), 1) for name in MESH_AXES}
+    free = [name for name, size in wanted.items() if size > 1 or name == "data"]
+
+    def distance(sizes: tuple[int, ...]) -> float:
+        pairs = zip(free, sizes, strict=True)
+        return sum(abs(math.log(size / wanted[name])) for name, size in pairs)
+
+    best = min(_factorizations(n_devices, len(free)), key=distance)
+    return wanted | dict(zip(free, best, strict=True))
+
+
+def _factorizations(count: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield all tuples of so many factors of a number."""
+    if parts == 1:
+        yield (count,)
+        return
+    for first in range(1, count + 1):
+        if not count % first:
+            for rest in _factorizations(count // first, parts - 1):
+                yield (first, *rest)
 
 
 def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
@@ -123,53 +175,7 @@ def use_mesh(mesh: Mesh) -> AbstractContextManager[Any]:
 def batch_shards(mesh: Mesh | Mapping[str, int]) -> int:
     """Return into how many parts a batch is split, by a mesh or its axes' sizes."""
     sizes = mesh.shape if isinstance(mesh, Mesh) else mesh
-    return math.prod(sizes[name] for name in BATCH_AXES)
-
-
-def check_batch(
-    batch_size: int, mesh: Mesh | Mapping[str, int], what: str = "train.batch_size"
-) -> None:
-    """Refuse a global batch that does not divide over the devices.
-
-    Args:
-      batch_size: lanes over all devices.
-      mesh: a mesh, or the sizes of its axes.
-      what: the config key, for the message.
-    """
-    shards = batch_shards(mesh)
-    if batch_size % shards:
-        below = batch_size - batch_size % shards
-        near = f"{below} or {below + shards}" if below else f"{shards}"
-        raise UserError(
-            f"{what}={batch_size}: must divide over {shards} devices "
-            f"(mesh data x fsdp); the nearest is {near}"
-        )
-
-
-def check_batches(
-    cfg: MeshConfig,
-    n_devices: int | None,
-    *,
-    train: int,
-    grad_accum: int,
-    evaluate: int,
-) -> None:
-    """Refuse a run whose batches do not divide over its devices.
-
-    Args:
-      cfg: the mesh.
-      n_devices: devices there are; asks JAX if None.
-      train: `train.batch_size`.
-      grad_accum: `train.grad_accum`.
-      evaluate: `eval.batch_size`.
-    """
-    n_devices = jax.device_count() if n_devices is None else n_devices
-    sizes: dict[str, int] = dict(
-        zip(MESH_AXES, mesh_shape(cfg, n_devices), strict=True)
-    )
-    check_batch(train, sizes)
-    check_batch(evaluate, sizes, "eval.batch_size")
-    check_batch(train // grad_accum, sizes, "train.batch_size / train.grad_accum")
+    return math.prod(sizes.get(name, 1) for name in BATCH_AXES)
 
 
 def partition_spec(
@@ -189,8 +195,33 @@ def partition_spec(
       shape: of the array, if known.
       rules: logical name -> mesh axes.
     """
+    placed = [axes if fits else () for axes, fits in _place(names, mesh, shape, rules)]
+    return P(*[axes[0] if len(axes) == 1 else axes or None for axes in placed])
+
+
+def undivided(
+    names: Sequence[str | None],
+    mesh: Mesh | jax.sharding.AbstractMesh,
+    shape: Sequence[int],
+) -> dict[int, tuple[str, ...]]:
+    """Return which axes of an array stay whole only because they do not divide.
+
+    Returns:
+      The mesh axes that the rules would split it over, by the array's axis.
+    """
+    placed = _place(names, mesh, shape, RULES)
+    return {i: axes for i, (axes, fits) in enumerate(placed) if not fits}
+
+
+def _place(
+    names: Sequence[str | None],
+    mesh: Mesh | jax.sharding.AbstractMesh,
+    shape: Sequence[int] | None,
+    rules: Mapping[str, str | tuple[str, ...] | None],
+) -> list[tuple[tuple[str, ...], bool]]:
+    """For each axis of an array, the mesh axes meant for it and whether they divide."""
     used: set[str] = set()
-    spec: list[Any] = []
+    placed = []
     for i, name in enumerate(names):
         if name is not None and name not in rules:
             raise ValueError(f"logical axis {name!r} has no rule; known: {list(rules)}")
@@ -198,11 +229,11 @@ def partition_spec(
         wanted = (target,) if isinstance(target, str) else target or ()
         axes = tuple(a for a in wanted if a not in used and mesh.shape.get(a, 1) > 1)
         size = math.prod(mesh.shape[a] for a in axes)
-        if shape is not None and shape[i] % size:
-            axes = ()
-        used.update(axes)
-        spec.append(axes[0] if len(axes) == 1 else axes or None)
-    return P(*spec)
+        fits = shape is None or not shape[i] % size
+        if fits:
+            used.update(axes)
+        placed.append((axes, fits))
+    return placed
 
 
 def tree_shardings(mesh: Mesh, arrays: Any, logical_axes: Any) -> Any:

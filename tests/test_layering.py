@@ -23,7 +23,7 @@ _BELOW = _NUMERIC | {
     *{"cost", "data", "models", "reasoning", "prm", "search", "rl"},
     *{"training", "evaluation", "interop"},
 }
-_TOP = _BELOW | {"recipes", "presets", "tooling"}
+_TOP = _BELOW | {"meshes", "recipes", "presets", "tooling"}
 # A room (a module or folder of lrm_jax/) -> the other rooms it may import.
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "masked": _BASE,
     "steps": _BASE,
     "sharding": _BASE,
+    "meshes": _BASE | {"sharding"},
     "losses": _BASE | {"masked"},
     "logprobs": {"types"},
     "cost": _BASE | {"sharding"},

@@ -17,17 +17,20 @@ from lrm_jax.types import UserError
 @pytest.mark.parametrize(
     ("cfg", "devices", "shape"),
     [
-        (MeshConfig(), 8, (8, 1, 1)),
-        (MeshConfig(), 1, (1, 1, 1)),
-        (MeshConfig(data=2, fsdp=2, model=2), 8, (2, 2, 2)),
-        (MeshConfig(data=-1, fsdp=2, model=2), 8, (2, 2, 2)),
-        (MeshConfig(data=1, fsdp=-1), 8, (1, 8, 1)),
-        (MeshConfig(data=2), 8, (2, 1, 1)),
-        (MeshConfig(model=3), 8, (2, 1, 3)),
+        (MeshConfig(), 8, (8, 1, 1, 1)),
+        (MeshConfig(), 1, (1, 1, 1, 1)),
+        (MeshConfig(data=2, fsdp=2, model=2), 8, (2, 2, 1, 2)),
+        (MeshConfig(data=-1, fsdp=2, model=2), 8, (2, 2, 1, 2)),
+        (MeshConfig(data=1, fsdp=-1), 8, (1, 8, 1, 1)),
+        (MeshConfig(data=2), 8, (2, 1, 1, 1)),
+        (MeshConfig(model=3), 8, (2, 1, 1, 3)),
+        (MeshConfig(data=1, expert=-1, model=2), 8, (1, 1, 4, 2)),
     ],
 )
 def test_mesh_shape(cfg, devices, shape):
     assert sharding.mesh_shape(cfg, devices) == shape
+    names = ("data", "fsdp", "expert", "model")
+    assert sharding.mesh_sizes(cfg, devices) == dict(zip(names, shape, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -36,12 +39,20 @@ def test_mesh_shape(cfg, devices, shape):
         (
             MeshConfig(data=4, fsdp=2, model=2),
             8,
-            "mesh data=4 x fsdp=2 x model=2 needs 16 devices; there are 8",
+            "mesh data=4 x fsdp=2 x model=2 needs 16 devices; there are 8: the nearest "
+            "is data=2 x fsdp=2 x model=2",
         ),
         (
             MeshConfig(fsdp=2),
             1,
-            "mesh data=1 x fsdp=2 x model=1 needs 2 devices; there is 1",
+            "mesh data=1 x fsdp=2 x model=1 needs 2 devices; there is 1: the nearest "
+            "is data=1 x fsdp=1 x model=1",
+        ),
+        (
+            MeshConfig(data=1, model=16, expert=4),
+            32,
+            "mesh data=1 x fsdp=1 x expert=4 x model=16 needs 64 devices; there are "
+            "32: the nearest is data=1 x fsdp=1 x expert=2 x model=16",
         ),
         (MeshConfig(data=0), 8, "mesh.data=0: expected 1 or more, or -1 for the rest"),
         (
@@ -59,29 +70,16 @@ def test_a_mesh_that_cannot_be(cfg, devices, message):
 
 def test_make_mesh_has_auto_axes_and_may_use_some_devices():
     mesh = sharding.make_mesh(MeshConfig(data=2, model=2))
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 1, "model": 2}
-    assert mesh.axis_types == (AxisType.Auto,) * 3
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 1, "expert": 1, "model": 2}
+    assert mesh.axis_types == (AxisType.Auto,) * 4
     assert mesh.size == 4
-
-
-def test_batch_must_divide_over_the_devices():
-    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=3))
-    assert sharding.batch_shards(mesh) == 6
-    sharding.check_batch(12, mesh)
-    with pytest.raises(UserError) as excinfo:
-        sharding.check_batch(16, mesh)
-    assert str(excinfo.value) == (
-        "train.batch_size=16: must divide over 6 devices (mesh data x fsdp); "
-        "the nearest is 12 or 18"
-    )
-    with pytest.raises(UserError, match="eval.batch_size=2.* the nearest is 6$"):
-        sharding.check_batch(2, {"data": 6, "fsdp": 1}, "eval.batch_size")
 
 
 def test_partition_spec_uses_a_mesh_axis_once_and_only_where_it_divides():
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2))
     spec = lambda *names, shape=None: sharding.partition_spec(names, mesh, shape)
     assert spec("batch", "seq", "embed") == P(("data", "fsdp"), None, None)
+    assert spec("experts", "embed", "mlp") == P(None, "fsdp", "model")
     assert spec("embed", "mlp") == P("fsdp", "model")
     assert spec("heads", "mlp") == P("model", None)
     assert spec(None, "embed") == P(None, "fsdp")
@@ -89,8 +87,25 @@ def test_partition_spec_uses_a_mesh_axis_once_and_only_where_it_divides():
     assert spec("vocab", "embed", shape=(12, 8)) == P("model", "fsdp")
     with pytest.raises(ValueError, match="'embd' has no rule"):
         spec("embd")
+    mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=2, model=2, expert=2))
+    assert sharding.partition_spec(("batch", "embed"), mesh) == P(
+        ("fsdp", "expert"), None
+    )
+    names = ("experts", "embed", "mlp")
+    assert sharding.partition_spec(names, mesh) == P("expert", "fsdp", "model")
+    assert sharding.partition_spec(names[1:], mesh) == P(("fsdp", "expert"), "model")
     line = sharding.make_mesh(MeshConfig(data=8))
     assert sharding.partition_spec(("batch", "embed"), line) == P("data", None)
+
+
+def test_what_does_not_divide_is_known():
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, model=2))
+    names = ("vocab", "embed")
+    assert sharding.undivided(names, mesh, (12, 8)) == {}
+    assert sharding.undivided(names, mesh, (11, 8)) == {0: ("model",)}
+    assert sharding.undivided(names, mesh, (11, 7)) == {0: ("model",), 1: ("fsdp",)}
+    assert sharding.undivided(("batch",), mesh, (6,)) == {0: ("data", "fsdp")}
+    assert sharding.undivided((None, "seq"), mesh, (3, 3)) == {}
 
 
 def test_tree_shardings_follow_the_names():

@@ -3,8 +3,12 @@
 """Train a preset; the same command on the same run folder goes on where it stopped."""
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from lrm_jax.cli import several
+from lrm_jax.cli.aot import parse_mesh, size
 from lrm_jax.cli.common import DONE, ENDINGS, Outcome, UsageError, say_inherited, table
 
 NAME = "train"
@@ -26,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="PATH", help="the same as data.path=PATH")
     parser.add_argument(
+        "--mesh",
+        metavar="AXES",
+        help="how the devices are laid out, as data=4,fsdp=8,model=2 (or expert=8): "
+        "the same as mesh.data=4 and so on; -1 on one axis for the rest",
+    )
+    parser.add_argument(
         "--run-dir", metavar="D", help="run folder (default: runs/NAME-HASH)"
     )
     parser.add_argument(
@@ -37,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run",
         action="store_true",
         help="print config, parameter count and batch shapes; compile nothing",
+    )
+    parser.add_argument(
+        "--explain-sharding",
+        action="store_true",
+        help="print where every array of a step lies on the mesh, in bytes of a device,"
+        " and what lies there more often than it must; train and compile nothing",
     )
     parser.add_argument(
         "--profile",
@@ -61,7 +77,7 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError(f"--profile {args.profile}: expected 1 or more steps")
     if not args.stall_s >= 0:
         raise UsageError(f"--stall-s {args.stall_s:g}: expected 0 or more seconds")
-    if several.wanted(args) and not args.dry_run:
+    if several.wanted(args) and not (args.dry_run or args.explain_sharding):
         return several.run(args, _train)
     return _train(args)
 
@@ -76,10 +92,14 @@ def _train(args: argparse.Namespace) -> Outcome:
     config = apply_overrides(presets.get(args.preset), args.overrides)
     if args.data is not None:
         config = replace(config, {"data.path": args.data})
+    if args.mesh is not None:
+        config = dataclasses.replace(config, mesh=parse_mesh(args.mesh))
     recipe, asked = recipe_of(config), config
     config = recipe.resolve(config, args.run_dir, args.init_from)
     if processes.is_first():
         say_inherited(asked, config, args.overrides)
+    if args.explain_sharding:
+        return _explained(config)
     data = recipe.train(
         config,
         args.run_dir or f"runs/{recipe.run_id(config)}",
@@ -88,6 +108,32 @@ def _train(args: argparse.Namespace) -> Outcome:
         profile_steps=args.profile,
     )
     return _outcome(data, args.dry_run)
+
+
+def _explained(config: Any) -> Outcome:
+    from lrm_jax.recipes.explain import explain
+
+    data = explain(config)
+    mesh = ", ".join(f"{name}={count}" for name, count in data["mesh"].items())
+    rows = [
+        [leaf.path, _shown(leaf.shape), leaf.dtype, _shown(leaf.spec), size(leaf.bytes)]
+        for leaf in data["leaves"]
+    ]
+    totals = [[name, size(count)] for name, count in data["totals"].items()]
+    lines = [
+        f"{data['name']}: mesh {mesh} ({data['devices']} devices)",
+        "",
+        table(["path", "shape", "dtype", "split over", "bytes a device"], rows),
+        "",
+        table(["group", "bytes a device"], totals),
+        *[f"warning: {one.message}" for one in data["warnings"]],
+        *[f"note: {note}" for note in data["notes"]],
+    ]
+    return Outcome(data, "\n".join(lines))
+
+
+def _shown(parts: Sequence[Any]) -> str:
+    return f"[{', '.join('-' if part is None else str(part) for part in parts)}]"
 
 
 def _outcome(data: dict, dry_run: bool) -> Outcome:

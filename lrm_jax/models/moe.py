@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax.masked import masked_mean
+from lrm_jax.models.expert_axis import KERNEL_AXES, Run, run_experts
 from lrm_jax.models.layers import trunc_normal
 from lrm_jax.models.policy_config import MoeConfig
 from lrm_jax.models.projection import (
@@ -73,7 +74,7 @@ class MoeMlp(nn.Module):
         logits = jnp.einsum("btd,de->bte", wide, jnp.asarray(router, wide.dtype))
         scores = expert_scores(moe, logits)
         ids, weights = choose_experts(moe, scores, bias)
-        y = self._experts(x.reshape(-1, width), ids, weights).reshape(x.shape)
+        y = self._experts(x, ids, weights)
         if moe.n_shared:
             shared = GatedMlp(
                 moe.n_shared * moe.d_expert,
@@ -84,30 +85,25 @@ class MoeMlp(nn.Module):
             y = y + shared(x)
         return y, _balance(moe, scores, ids, tokens, bias)
 
-    def _experts(self, rows: Array, ids: Array, weights: Array) -> Array:
-        """Return the weighted sum of the chosen experts' outputs, `[B T, D]`."""
-        moe, width = self.moe, rows.shape[-1]
+    def _experts(self, x: Array, ids: Array, weights: Array) -> Array:
+        """Return the weighted sum of the chosen experts' outputs, `[B, T, D]`."""
+        moe, width = self.moe, x.shape[-1]
         inner = (moe.n_experts, width, moe.d_expert)
         outer = (moe.n_experts, moe.d_expert, width)
-        axes = ("experts", "embed", "mlp")
-        gate = self._weight("gate_proj", inner, axes)
-        up = self._weight("up_proj", inner, axes)
-        axes = ("experts", "mlp", "embed")
-        down = self._weight("down_proj", outer, axes, self.gain)
-        names = ("gate_proj", "up_proj", "down_proj")
-        kernels = [
-            with_adapter(jnp.asarray(w, rows.dtype), self._adapter(name, rows.dtype))
-            for name, w in zip(names, (gate, up, down), strict=True)
-        ]
-        ids = ids.reshape(-1, moe.top_k)
-        weights = weights.reshape(-1, moe.top_k).astype(rows.dtype)
-        if moe.dispatch == "dense":
-            return dense_experts(rows, ids, weights, *kernels)
-        if moe.dispatch == "ragged":
-            return ragged_experts(rows, ids, weights, *kernels)
-        return jax.lax.platform_dependent(
-            rows, ids, weights, *kernels, cpu=dense_experts, default=ragged_experts
+        gate_axes, up_axes, down_axes = KERNEL_AXES
+        gate = self._weight("gate_proj", inner, gate_axes)
+        up = self._weight("up_proj", inner, up_axes)
+        down = self._weight("down_proj", outer, down_axes, self.gain)
+        kernel = lambda name, weight: with_adapter(
+            jnp.asarray(weight, x.dtype), self._adapter(name, x.dtype)
         )
+        kernels = (
+            kernel("gate_proj", gate),
+            kernel("up_proj", up),
+            kernel("down_proj", down),
+        )
+        run = DISPATCH[moe.dispatch]
+        return run_experts(run, x, ids, weights.astype(x.dtype), kernels)
 
     def _adapter(
         self, name: str, dtype: jnp.dtype
@@ -175,6 +171,9 @@ def dense_experts(
 ) -> Array:
     """Run every expert on every row; unchosen ones weigh nothing.
 
+    An id that no kernel has adds nothing.
+
+
     On a CPU this beats `ragged_dot`, which multiplies with every expert there too
     (1,024 rows, 64 experts, 8 chosen: 0.27 s against 1.3 s).
     """
@@ -189,18 +188,40 @@ def dense_experts(
 def ragged_experts(
     rows: Array, ids: Array, weights: Array, gate: Array, up: Array, down: Array
 ) -> Array:
-    """Sort the choices by expert and run each expert on its own rows only."""
-    k = ids.shape[-1]
+    """Sort the choices by expert and run each expert on its own rows only.
+
+    An id that no kernel has adds nothing.
+    """
+    k, n_experts = ids.shape[-1], gate.shape[0]
     flat = ids.reshape(-1)
+    flat = jnp.where((flat >= 0) & (flat < n_experts), flat, n_experts)
     order = jnp.argsort(flat)
-    sizes = jnp.bincount(flat, length=gate.shape[0]).astype(jnp.int32)
-    sorted_rows = rows[order // k]
+    sizes = jnp.bincount(flat, length=n_experts).astype(jnp.int32)
+    # What a ragged product says of rows beyond its groups is not defined.
+    here = jnp.arange(flat.size)[:, None] < jnp.sum(sizes)
+    sorted_rows = jnp.where(here, rows[order // k], 0)
     hidden = jax.nn.silu(jax.lax.ragged_dot(sorted_rows, gate, sizes))
     hidden = hidden * jax.lax.ragged_dot(sorted_rows, up, sizes)
-    out = jax.lax.ragged_dot(hidden, down, sizes)
+    out = jax.lax.ragged_dot(jnp.where(here, hidden, 0), down, sizes)
     back = jnp.argsort(order)  # a gather, so that sums have one order
-    out = out[back].reshape(-1, k, rows.shape[-1])
+    out = jnp.where(here, out, 0)[back].reshape(-1, k, rows.shape[-1])
     return jnp.einsum("rkd,rk->rd", out, weights)
+
+
+def device_experts(
+    rows: Array, ids: Array, weights: Array, gate: Array, up: Array, down: Array
+) -> Array:
+    """Run experts in the way that is less work for the device."""
+    args = (rows, ids, weights, gate, up, down)
+    return jax.lax.platform_dependent(*args, cpu=dense_experts, default=ragged_experts)
+
+
+DISPATCH: dict[str, Run] = {
+    "auto": device_experts,
+    "dense": dense_experts,
+    "ragged": ragged_experts,
+}
+"""`MoeConfig.dispatch` -> how experts at hand run on rows at hand."""
 
 
 def load_balance_loss(load: Array, prob: Array) -> Array:

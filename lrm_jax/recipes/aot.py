@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from lrm_jax.cost.chips import Slice, find_slice
 from lrm_jax.cost.collectives import Collective, by_axis
 from lrm_jax.cost.roofline import Roofline, axis_links, roofline
 from lrm_jax.recipes.registry import recipe_of
-from lrm_jax.sharding import BATCH_AXES, MESH_AXES, MeshConfig, mesh_shape
+from lrm_jax.sharding import BATCH_AXES, MESH_AXES, MeshConfig, mesh_sizes
 from lrm_jax.types import UserError
 
 MODULE = "lrm_jax.recipes.aot_child"
@@ -75,23 +76,21 @@ def on_mesh(config: Any, one: Slice, slices: int, mesh: MeshConfig | None) -> An
         raise UserError(f"--slices {slices}: expected 1 or more")
     devices = one.devices * slices
     wanted = mesh or config.mesh
-    shape = mesh_shape(wanted, devices)
-    used = shape[0] * shape[1] * shape[2]
+    sizes = mesh_sizes(wanted, devices)
+    used = math.prod(sizes.values())
     if used != devices:
-        shown = " x ".join(
-            f"{name}={size}" for name, size in zip(MESH_AXES, shape, strict=True)
-        )
+        shown = sharding.show_axes(sizes)
         where = one.name if slices == 1 else f"{slices} slices {one.name}"
         raise UserError(
             f"--mesh {shown} is {used} devices; {where} has {devices}; -1 on one axis "
             "takes the rest"
         )
-    if shape[0] % slices:
+    if sizes["data"] % slices:
         raise UserError(
-            f"--slices {slices}: the data axis goes over the slices; data={shape[0]} "
-            "does not divide into them"
+            f"--slices {slices}: the data axis goes over the slices; "
+            f"data={sizes['data']} does not divide into them"
         )
-    config = dataclasses.replace(config, mesh=MeshConfig(*shape))
+    config = dataclasses.replace(config, mesh=MeshConfig(**sizes))
     recipe_of(config).validate(config, n_devices=devices)
     return config
 
@@ -165,9 +164,9 @@ def topology_mesh(cfg: MeshConfig, devices: Sequence[Any], slices: int) -> Mesh:
         return sharding.make_mesh(cfg, devices)
     from jax.experimental import mesh_utils
 
-    within = (cfg.data // slices, cfg.fsdp, cfg.model)
+    within = (cfg.data // slices, cfg.fsdp, cfg.expert, cfg.model)
     grid = mesh_utils.create_hybrid_device_mesh(
-        within, (slices, 1, 1), devices, allow_split_physical_axes=True
+        within, (slices, 1, 1, 1), devices, allow_split_physical_axes=True
     )
     types = (AxisType.Auto,) * len(MESH_AXES)
     return Mesh(grid, MESH_AXES, axis_types=types)

@@ -157,12 +157,11 @@ def _rollout(config: GrpoRunConfig, mesh: Mesh, state: Any) -> Work:
     sequences = jax.ShapeDtypeStruct((rows,), np.int32)
     place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole)
     sampling, key, sequences = jax.tree.map(place, (sampling, key, sequences))
-    weights = full_weights(state.params)
 
-    def write(weights: Any, ids: Any, mask: Any, sampling: Any, key: Any, numbers: Any):  # noqa: ANN202
+    def write(params: Any, ids: Any, mask: Any, sampling: Any, key: Any, numbers: Any):  # noqa: ANN202
         return generate_jit(
             policy,
-            weights,
+            full_weights(params),
             ids,
             mask,
             group_size=rollout.group_size,
@@ -174,7 +173,7 @@ def _rollout(config: GrpoRunConfig, mesh: Mesh, state: Any) -> Work:
 
     ids = jax.ShapeDtypeStruct((count, room), jnp.int32, sharding=prompts)
     mask = jax.ShapeDtypeStruct((count, room), jnp.bool_, sharding=prompts)
-    args = (weights, ids, mask, sampling, key, sequences)
+    args = (state.params, ids, mask, sampling, key, sequences)
     beside = (state.opt_state, state.ema, state.carry)
     flops = rollout_flops(config)
     return Work(

@@ -37,6 +37,7 @@ from lrm_jax.recipes.grpo_state import Groups, InFlight, init_carry
 from lrm_jax.recipes.grpo_step import ROLLOUT, Drawn, GrpoStep, Scores
 from lrm_jax.recipes.policy_build import PolicyParts, make_text, state_shardings
 from lrm_jax.recipes.policy_state import Updater, full_weights
+from lrm_jax.recipes.run_mesh import policy_mesh
 from lrm_jax.recipes.samples import SampleLog, sample_records
 from lrm_jax.recipes.shared_scoring import SharedRolloutMaker
 from lrm_jax.recipes.token_sampler import Sampler
@@ -137,7 +138,7 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
     )
     refuse_cut_thoughts(config.grpo.thinking, tokenizer)
     updater = Updater(policy, config.optim, config.train, config.lora)
-    mesh = sharding.make_mesh(config.mesh, jax.devices()[: trainer_devices(config)])
+    mesh = policy_mesh(config, jax.devices()[: trainer_devices(config)])
     step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
     sampler = Sampler(policy, tokenizer, mesh, stop_strings=config.grpo.stop)
     writer = sampler

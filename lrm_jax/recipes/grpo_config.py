@@ -9,12 +9,13 @@ from typing import Literal
 import jax
 
 from lrm_jax.data.verify.reward_config import RewardConfig
+from lrm_jax.meshes import check_batch
 from lrm_jax.recipes.alarms import AlarmConfig
 from lrm_jax.recipes.policy_build import resolve_config
 from lrm_jax.recipes.policy_config import PolicyRunBase, validate_policy
 from lrm_jax.recipes.token_thinking import WAIT, Thinking
 from lrm_jax.rl.config import RlConfig
-from lrm_jax.sharding import MESH_AXES, check_batch, mesh_shape
+from lrm_jax.sharding import mesh_sizes
 from lrm_jax.training.train_config import TrainConfig
 from lrm_jax.types import UserError
 
@@ -102,6 +103,11 @@ class GrpoRunConfig(PolicyRunBase):
     rl: RlConfig = field(kw_only=True)
     reward: RewardConfig = field(default_factory=RewardConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
+
+    @property
+    def weight_copies(self) -> int:
+        """The reference policy is one."""
+        return int(self.rl.needs_reference)
 
 
 def derived(config: GrpoRunConfig) -> GrpoRunConfig:
@@ -202,7 +208,7 @@ def trainer_devices(config: GrpoRunConfig, n_devices: int | None = None) -> int:
             f"grpo.rollout_devices={count}: weights go from device to device of one "
             f"process, and there are {jax.process_count()}; expected 0"
         )
-    split = mesh_shape(config.mesh, n_devices - count)[MESH_AXES.index("model")]
+    split = mesh_sizes(config.mesh, n_devices - count)["model"]
     if count % split or rollout.n_prompts % (count // split):
         raise UserError(
             f"grpo.rollout_devices={count}: expected a multiple of the {split} "
@@ -238,7 +244,6 @@ def _check_pairs(config: GrpoRunConfig, n_devices: int) -> None:
             f"must divide into rl.minibatches x train.grad_accum = "
             f"{rl.minibatches * accum}"
         )
-    shape = mesh_shape(config.mesh, n_devices)
-    sizes: dict[str, int] = dict(zip(MESH_AXES, shape, strict=True))
+    sizes = mesh_sizes(config.mesh, n_devices)
     each = pairs // (rl.minibatches * accum)
     check_batch(2 * each, sizes, "rl.rollout.n_prompts / updates, in rows")

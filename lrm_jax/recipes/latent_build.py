@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a `RunConfig` to the parts of a latent run: data, model, step, placement."""
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -13,12 +15,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lrm_jax import sharding
+from lrm_jax import processes, sharding
 from lrm_jax.data.pipeline import PuzzleSource, make_source
 from lrm_jax.models.latent import LatentCore, latent_core
 from lrm_jax.reasoning.latent import LatentReasoner
 from lrm_jax.recipes.latent_step import LatentStep, StepMetrics, scan_steps
 from lrm_jax.recipes.run_config import RunConfig, validate
+from lrm_jax.recipes.run_mesh import latent_mesh
+from lrm_jax.recipes.state_axes import latent_state_axes, shardings_of
 from lrm_jax.training.own_rows import own_rows, place
 from lrm_jax.training.state import TrainState
 from lrm_jax.types import Params, Problem, UserError
@@ -71,35 +75,8 @@ class LatentRun:
         )
 
     def state_shardings(self, shapes: Any) -> Any:
-        """Return where every leaf of the state lives.
-
-        Whatever carries the path of a weight (its average, its moments) lies as
-        the weight does; lanes are split over the batch axes; the rest is whole.
-        """
-        axes = self.core.logical_axes()
-        known = {
-            tuple(_names(path)): names
-            for path, names in jax.tree_util.tree_leaves_with_path(
-                axes["weights"], is_leaf=lambda x: isinstance(x, tuple)
-            )
-        }
-
-        def one(path: Any, leaf: Any) -> NamedSharding:
-            names = _names(path)
-            logical: tuple[str | None, ...] | None = None
-            if names[0] == "carry":
-                logical = ("batch", *[None] * (leaf.ndim - 1))
-            elif names[-1] == "puzzle_table":
-                logical = axes["puzzle_table"]
-            else:
-                tails = (tuple(names[i:]) for i in range(len(names)))
-                logical = next((known[t] for t in tails if t in known), None)
-            if logical is None or len(logical) != leaf.ndim:
-                return NamedSharding(self.mesh, P())
-            spec = sharding.partition_spec(logical, self.mesh, leaf.shape)
-            return NamedSharding(self.mesh, spec)
-
-        return jax.tree_util.tree_map_with_path(one, shapes)
+        """Return where every leaf of the state lives; see `state_axes`."""
+        return shardings_of(self.mesh, shapes, latent_state_axes(self.core))
 
     def init_state(self, params: Params | None = None) -> TrainState:
         """Return a fresh state on the mesh, from `params` where given."""
@@ -222,9 +199,28 @@ def build(config: RunConfig, *, source: PuzzleSource | None = None) -> LatentRun
     check_fit(config, source)
     core = latent_core(config.model)
     step = latent_step(config, core)
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = latent_mesh(config, step)
+    _say_whole_table(config, mesh)
     reasoner = LatentReasoner(core, config.halting)
     return LatentRun(config, source, core, step, mesh, reasoner)
+
+
+def _say_whole_table(config: RunConfig, mesh: Mesh) -> None:
+    """Say in one line that a puzzle table is whole on every device, and what helps."""
+    model = config.model
+    shape = (model.num_puzzle_ids, model.puzzle_emb_dim)
+    size = 4 * math.prod(shape)
+    over = sharding.undivided(("puzzle_ids", None), mesh, shape).get(0, ())
+    parts = math.prod(mesh.shape[axis] for axis in over)
+    if parts == 1 or size < 2**20 or not processes.is_first():
+        return
+    rows = model.num_puzzle_ids + -model.num_puzzle_ids % parts
+    print(
+        f"model.num_puzzle_ids={model.num_puzzle_ids}: does not divide over mesh "
+        f"{'+'.join(over)}={parts}, so each device holds the whole table of "
+        f"{size / 2**20:.3g} MiB; {rows} would be split",
+        file=sys.stderr,
+    )
 
 
 def latent_step(config: RunConfig, core: LatentCore) -> LatentStep:
@@ -279,7 +275,3 @@ def _check_determinism(config: RunConfig) -> None:
         raise UserError(
             f"deterministic=true on a GPU needs XLA_FLAGS={flag} set before the start"
         )
-
-
-def _names(path: Any) -> list[str]:
-    return [str(getattr(e, "key", getattr(e, "name", e))) for e in path]

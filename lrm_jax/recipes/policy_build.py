@@ -8,16 +8,14 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 
-from lrm_jax import processes, sharding
+from lrm_jax import processes
 from lrm_jax.config import from_dict, to_dict
 from lrm_jax.data.text_source import TextSource, task_or_files
 from lrm_jax.data.tokenizer import Tokenizer, make_tokenizer
-from lrm_jax.models.lora import adapter_axes, check_lora
+from lrm_jax.models.lora import check_lora
 from lrm_jax.models.policy import Policy, token_policy
-from lrm_jax.models.projection import ADAPTER
 from lrm_jax.recipes.origins import has_begun, started_from
 from lrm_jax.recipes.policy_config import (
     ImportedPolicyConfig,
@@ -26,6 +24,8 @@ from lrm_jax.recipes.policy_config import (
     fit_vocabulary,
 )
 from lrm_jax.recipes.policy_state import Updater, merged_weights, trained_part
+from lrm_jax.recipes.run_mesh import policy_mesh
+from lrm_jax.recipes.state_axes import policy_state_axes, shardings_of
 from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import check_run, read_config
@@ -71,35 +71,8 @@ def tokenizer_of(config: PolicyRunBase) -> Tokenizer:
 
 
 def state_shardings(mesh: Mesh, policy: Policy, shapes: Any) -> Any:
-    """Return where every leaf of a training state lives.
-
-    Whatever ends in the path of a weight (its average, its moments) lies as the
-    weight does, an adapter as the kernel it is for; the rest is whole on every device.
-    """
-    known = {
-        tuple(_names(path)): axes
-        for path, axes in jax.tree_util.tree_leaves_with_path(
-            policy.axes, is_leaf=lambda x: isinstance(x, tuple)
-        )
-    }
-
-    def axes_of(names: list[str]) -> tuple[str | None, ...] | None:
-        tails = (tuple(names[i:]) for i in range(len(names)))
-        return next((known[t] for t in tails if t in known), None)
-
-    def one(path: Any, leaf: Any) -> NamedSharding:
-        names = _names(path)
-        if names[-1] in ADAPTER[:2]:  # of a projection, or of experts' stacked kernels
-            *kernel, side = names
-            axes = axes_of([*kernel, "kernel"]) or axes_of(kernel)
-            axes = axes and adapter_axes(axes, side)
-        else:
-            axes = axes_of(names)
-        if axes is None or len(axes) != leaf.ndim:
-            return NamedSharding(mesh, P())
-        return NamedSharding(mesh, sharding.partition_spec(axes, mesh, leaf.shape))
-
-    return jax.tree_util.tree_map_with_path(one, shapes)
+    """Return where every leaf of a training state lives; see `state_axes`."""
+    return shardings_of(mesh, shapes, policy_state_axes(policy))
 
 
 @dataclasses.dataclass
@@ -318,7 +291,7 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
     known = started_from(run_dir, config.init_from)
     if known is not None:
         return dataclasses.replace(config, init_from_sha256=known), None
-    loaded = load_policy(config.init_from, sharding.make_mesh(config.mesh))
+    loaded = load_policy(config.init_from, policy_mesh(config))
     _say_dtype(config, loaded.config.model.dtype)
     policy = token_policy(config.model)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
@@ -379,7 +352,3 @@ def fit_params(
             hint = "; inherit=true takes the model and tokenizer of the source"
         raise UserError(f"{where}: {first_of(faults, '; ')}{hint}")
     return nest({name: there[name].astype(x.dtype) for name, x in wanted.items()})
-
-
-def _names(path: Any) -> list[str]:
-    return [str(getattr(e, "key", getattr(e, "name", e))) for e in path]

@@ -19,10 +19,11 @@ from lrm_jax.data.tasks.base import TextTask
 from lrm_jax.data.tasks.registry import TaskConfig, make_task
 from lrm_jax.data.text_source import TextDataConfig
 from lrm_jax.data.tokenizer import Tokenizer, TokenizerConfig
+from lrm_jax.meshes import check_batches, check_parts
 from lrm_jax.models.lora import LoraConfig
 from lrm_jax.models.policy_config import PolicyConfig, check_policy
 from lrm_jax.recipes.run_config import content_hash
-from lrm_jax.sharding import MeshConfig, check_batches
+from lrm_jax.sharding import MeshConfig
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.optim import OptimConfig
 from lrm_jax.training.train_config import TrainConfig
@@ -113,6 +114,11 @@ class PolicyRunBase:
     inherit: bool = False
     init_from: str = ""
     init_from_sha256: str = ""
+
+    @property
+    def weight_copies(self) -> int:
+        """How many further copies of the weights the state carries."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -231,6 +237,9 @@ def validate_policy(config: PolicyRunBase, n_devices: int | None = None) -> None
         grad_accum=config.train.grad_accum,
         evaluate=config.eval.batch_size,
     )
+    model = config.model
+    experts = model.moe.n_experts if model.moe is not None else 0
+    check_parts(config.mesh, n_devices, heads=model.n_heads, experts=experts)
 
 
 def _check_metrics(config: PolicyRunBase) -> None:

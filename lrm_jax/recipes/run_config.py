@@ -19,10 +19,11 @@ from lrm_jax.config.tree import suggest
 from lrm_jax.data.pipeline import PuzzleDataConfig
 from lrm_jax.evaluation.harness import EvalConfig
 from lrm_jax.losses import LossConfig
+from lrm_jax.meshes import check_batches, check_parts
 from lrm_jax.models.latent import LatentConfig
 from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.reasoning.halting import RULES, HaltingConfig
-from lrm_jax.sharding import MeshConfig, check_batches
+from lrm_jax.sharding import MeshConfig
 from lrm_jax.training.checkpoint import CheckpointConfig
 from lrm_jax.training.loop import TrainConfig
 from lrm_jax.training.optim import OptimConfig
@@ -159,6 +160,8 @@ def validate(config: RunConfig, n_devices: int | None = None) -> None:
         grad_accum=config.train.grad_accum,
         evaluate=config.eval.batch_size,
     )
+    heads = config.model.n_heads if config.model.mixer == "attention" else None
+    check_parts(config.mesh, n_devices, heads=heads)
 
 
 def _check_model(model: LatentConfig) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrm_jax import sharding
 from lrm_jax.config import to_dict
 from lrm_jax.data.packed_rows import PackedRows
 from lrm_jax.models.policy import count_params, token_policy
@@ -30,6 +29,7 @@ from lrm_jax.recipes.policy_state import (
     trained_part,
 )
 from lrm_jax.recipes.registry import Recipe
+from lrm_jax.recipes.run_mesh import policy_mesh
 from lrm_jax.recipes.sft_config import SftRunConfig, validate
 from lrm_jax.recipes.sft_step import SftStep
 from lrm_jax.recipes.token_run import open_run
@@ -120,7 +120,7 @@ def build(config: SftRunConfig) -> SftRun:
         seed=config.seed,
     )
     step = SftStep(policy, config.sft, updater, config.train.grad_accum)
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = policy_mesh(config)
     return SftRun(config, source, policy, updater, mesh, step, rows)
 
 

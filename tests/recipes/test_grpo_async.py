@@ -217,7 +217,7 @@ def test_weights_reach_the_sampler_without_the_host(monkeypatch):
         sharding.MeshConfig(data=1, fsdp=2, model=2), jax.devices()[:4]
     )
     sampler = rollout_mesh(trainer, 4)
-    assert dict(sampler.shape) == {"data": 2, "fsdp": 1, "model": 2}
+    assert dict(sampler.shape) == {"data": 2, "fsdp": 1, "expert": 1, "model": 2}
     assert not set(sampler.devices.flat) & set(trainer.devices.flat)
     policy = token_policy(config.model)
     weights = policy.init(jax.random.key(0))
