@@ -18,7 +18,7 @@ WORDS = [
 
 def test_the_table_and_its_json(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = [*WORDS, "mesh.data=2", "mesh.fsdp=2", "mesh.model=2"]
+    words = [*WORDS, "--mesh", "data=2,fsdp=2,model=2"]
     assert main(words) == 0
     out, _ = capfd.readouterr()
     lines = out.splitlines()
@@ -41,6 +41,9 @@ def test_the_table_and_its_json(capfd, tmp_path, monkeypatch):
     [
         (["mesh.fsdp=16"], "for devices that are not here there is lrm aot"),
         (["train.batch_size=9"], "train.batch_size=9: must divide over 8 devices"),
+        (["--mesh", "data=2,tensor=4"], "got 'tensor=4'"),
+        (["--mesh", "model=4"], "mesh.model=4: must divide model.n_heads=2; expected"),
+        (["--mesh", "expert=2"], "mesh.expert=2: the model has no experts; expected 1"),
     ],
 )
 def test_what_cannot_run_is_refused(more, message, capfd):

@@ -14,6 +14,7 @@ from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.aot_latent import latent_run
 from lrm_jax.recipes.explain import GROUPS, explain
 from lrm_jax.recipes.grpo_config import GrpoConfig, GrpoRunConfig
+from lrm_jax.recipes.latent_build import build
 from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.recipes.sft_config import SftConfig, SftRunConfig
 from lrm_jax.rl.config import RolloutConfig
@@ -175,6 +176,19 @@ def test_resident_data_lie_whole_on_every_device():
     found = [leaf for leaf in explain(config)["leaves"] if leaf.group == "batch"]
     assert found and all(p.path.startswith("batch/resident/") for p in found)
     assert all(leaf.mesh_axes == set() for leaf in found)
+
+
+def test_a_run_says_that_its_table_is_whole_on_every_device(capsys):
+    config = latent(ids=1001, dim=512, train_size=32, test_size=8)
+    build(dataclasses.replace(config, mesh=MeshConfig(data=1, fsdp=8)))
+    assert capsys.readouterr().err == (
+        "model.num_puzzle_ids=1001: does not divide over mesh fsdp=8, so each device "
+        "holds the whole table of 1.96 MiB; 1008 would be split\n"
+    )
+    build(dataclasses.replace(config, mesh=MeshConfig(data=8)))
+    split = dataclasses.replace(config.model, num_puzzle_ids=1008)
+    build(dataclasses.replace(config, model=split))
+    assert capsys.readouterr().err == ""
 
 
 def test_more_devices_than_there_are_is_for_lrm_aot():
