@@ -11,7 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -44,35 +46,76 @@ def check_libtpu() -> None:
         )
 
 
-def ask(module: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Run `python -m module` on a request and return its reply.
+def ask_all(
+    module: str, requests: Sequence[dict[str, Any]], timeout_s: float
+) -> list[dict[str, Any]]:
+    """Run `python -m module` on every request, as many at a time as there are cores.
 
     Args:
       module: calls `answer`.
-      request: JSON.
-      timeout_s: after which the child is ended.
+      requests: JSON; the first ones are begun first.
+      timeout_s: after which a child is ended.
+
+    Returns:
+      The replies, in order.
 
     Raises:
-      UserError: the child refuses the request, or takes too long.
+      UserError: a child refuses its request, or takes too long; the others are ended.
       RuntimeError: it fails; the message ends with the last of its log.
     """
     check_libtpu()
+    running: set[subprocess.Popen[str]] = set()
+    ended = threading.Event()
+
+    def one(request: dict[str, Any]) -> dict[str, Any]:
+        return _ask(module, request, timeout_s, running, ended)
+
+    with ThreadPoolExecutor(min(len(requests), _cores())) as pool:
+        waiting = [pool.submit(one, request) for request in requests]
+        try:
+            wait(waiting, return_when=FIRST_EXCEPTION)
+            failed = [w for w in waiting if w.done() and w.exception()]
+            return [w.result() for w in failed or waiting]
+        finally:
+            ended.set()
+            for child in list(running):
+                child.kill()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _ask(
+    module: str,
+    request: dict[str, Any],
+    timeout_s: float,
+    running: set[subprocess.Popen[str]],
+    ended: threading.Event,
+) -> dict[str, Any]:
+    if ended.is_set():
+        raise RuntimeError("another program's process has failed")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED)}
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=kept | ENVIRONMENT,
-    )
-    try:
-        out, log = child.communicate(json.dumps(request), timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"--timeout {timeout_s:g}: compiling takes longer") from error
-    finally:
-        child.kill()
-        child.wait()
+    ) as child:
+        running.add(child)
+        if ended.is_set():
+            child.kill()
+        try:
+            out, log = child.communicate(json.dumps(request), timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            message = f"--timeout {timeout_s:g}: compiling takes longer"
+            raise UserError(message) from error
+        finally:
+            running.discard(child)
+            child.kill()
     if child.returncode or not out:
         raise RuntimeError(
             f"the compiler's process ended with {child.returncode}:\n{log[-4000:]}"

@@ -8,7 +8,7 @@ from lrm_jax.cost.child import answer
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the report of a request of `aot.estimate`."""
+    """Return the figures of one program, for `aot.estimate`."""
     from lrm_jax.cost.aot import topology_devices
     from lrm_jax.cost.chips import find_slice
     from lrm_jax.recipes.aot import compile_for
@@ -21,8 +21,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         config,
         one,
         topology_devices(one, slices),
+        program=request["program"],
         slices=slices,
-        programs=request["programs"],
         full_effort=request["full_effort"],
     )
 

@@ -59,13 +59,23 @@ def sft_work(config: SftRunConfig, mesh: Mesh) -> tuple[Any, list[Work]]:
     return state, [Work("update", function, (state, batch), flops)]
 
 
+def scores_first(config: GrpoRunConfig) -> bool:
+    """Return whether a step has a program that scores; see `GrpoStep`."""
+    return _grpo_step(config).scores_first
+
+
+def _grpo_step(config: GrpoRunConfig) -> GrpoStep:
+    policy = token_policy(config.model)
+    updater = Updater(policy, config.optim, config.train, config.lora)
+    return GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
+
+
 def grpo_work(config: GrpoRunConfig, mesh: Mesh) -> tuple[Any, list[Work]]:
     """Return the abstract state; rollout, scoring (if there is any) and updates."""
     config = derived(config)
-    policy = token_policy(config.model)
-    updater = Updater(policy, config.optim, config.train, config.lora)
-    step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
-    run = GrpoRun(config, _NONE, policy, updater, mesh, step, _NONE, _NONE, _NONE)
+    step = _grpo_step(config)
+    parts = (config, _NONE, step.policy, step.updater, mesh, step)
+    run = GrpoRun(*parts, _NONE, _NONE, _NONE)
     state = run.abstract_state()
     groups = abstract_groups(config, mesh)
     works = [_rollout(config, mesh, state)]

@@ -45,6 +45,10 @@ def lrm(capfd, *words):
             ["hrm_sudoku", "--topology", "v5e:2x4", "train.batch_size=100"],
             "train.batch_size=100: must divide over 8 devices",
         ),
+        (
+            ["hrm_sudoku", "--topology", "v5e:2x4", "--programs", "rollout"],
+            "--programs 'rollout': expected some of update",
+        ),
         (["hrm_sodoku", "--topology", "v5e:2x4"], "did you mean 'hrm_sudoku'"),
         (["hrm_sudoku"], "--topology"),
     ],
@@ -96,4 +100,4 @@ def test_it_compiles_and_prints_one_object(capfd):
 def test_a_child_that_dies_shows_its_log(monkeypatch):
     monkeypatch.setattr(child, "check_libtpu", lambda: None)
     with pytest.raises(RuntimeError, match="(?s)ended with 1.*No module named"):
-        child.ask("lrm_jax.no_such_module", {}, 60)
+        child.ask_all("lrm_jax.no_such_module", [{}], 60)

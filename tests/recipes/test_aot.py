@@ -81,6 +81,34 @@ def test_a_grpo_step_by_formula(experts):
     assert 1.2 < more < 4 / 3 + 0.05
 
 
+def test_flops_of_hrm_sudoku_by_hand():
+    """Full size, as `lrm aot hrm_sudoku` counts them."""
+    (_, (work,)), mesh = one_device(presets.get("hrm_sudoku"))
+    lanes, length, d, layers = 768, 1 + 81, 512, 4
+    block = 4 * d * d + 3 * d * 1536
+    scores = 4 * d * length  # of a token with all of its lane's, and weighted sums
+    call = layers * lanes * length * (2 * block + scores)
+    # Two cycles of two low calls and a high one, as many to look one segment ahead;
+    # back through the last low and high call, which costs each twice more.
+    hand = (6 + 6 + 2 * 2) * call + 6 * d * 11 * lanes * 81
+    assert traced_flops(work, mesh) == pytest.approx(hand, rel=0.05)
+    assert work.model_flops == pytest.approx(hand, rel=0.05)
+
+
+def test_flops_of_the_8b_update_by_hand():
+    """6 N tokens and attention, at full size; blocks are recomputed."""
+    rows, length, written = 8192, 8192, 7168
+    config = replace(presets.get("grpo_8b"), {"rl.rollout.n_prompts": rows // 8})
+    (_, works), mesh = one_device(config)
+    blocks = 36 * (2 * 4096 * (4096 + 1024) + 3 * 4096 * 12_288)
+    attention = 3 * 4 * 36 * 32 * 128 * length * length * rows
+    head = 6 * 151_936 * 4096 * written * rows
+    hand = 6 * blocks * rows * length + attention + head
+    assert works[-1].model_flops == pytest.approx(hand, rel=0.05)
+    counted = traced_flops(works[-1], mesh)
+    assert counted == pytest.approx(hand * 4 / 3, rel=0.05)
+
+
 def test_parameters_and_moments_of_the_8b_preset_by_hand():
     config = on_mesh(
         presets.get("grpo_8b"), find_slice("v5p-64"), 1, scale.SLICES["grpo_8b"].mesh
