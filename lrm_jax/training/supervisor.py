@@ -93,6 +93,7 @@ class _Supervisor:
     def __init__(self, command: Sequence[str], run_dir: str) -> None:
         self.run_dir = run_dir
         self.asked: int | None = None
+        self.killed = False
         read, write = os.pipe()
         self.child = subprocess.Popen(
             command,
@@ -149,6 +150,7 @@ class _Supervisor:
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() - failed_at > _GRACE_S:
                 self.child.kill()
+                self.killed = True
 
     def first_failure(self) -> Failure | None:
         """Return what failed first in this start, if anything did."""
@@ -167,7 +169,9 @@ class _Supervisor:
         """Say how it ended."""
         code = self.child.returncode
         asked = code in (0, 143) or self.asked == signal.SIGINT
-        if self.start and not asked and not self.first_failure():
+        first = self.first_failure()
+        # Who was lost may be told by others before this one notices.
+        if self.start and not (asked or self.killed) and (not first or first.lost):
             own = first_error.of_code(self.process, code)
             first_error.write(self.run_dir, self.start, own)
         failure = self.cause()

@@ -57,6 +57,14 @@ def test_a_killed_child_leaves_a_record_for_the_others(tmp_path):
     assert found is not None and found.code == 137 and found.process == 1
 
 
+def test_a_killed_child_is_the_cause_also_where_others_spoke_first(tmp_path):
+    lost = Failure(0, 1, "lost another process", time.time() - 9, True)
+    first_error.write(tmp_path, "abc", lost)
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    ended = supervisor.supervise(child(code, process=1), str(tmp_path))
+    assert ended.code == 137 and "process 1: was ended by SIGKILL" in ended.line
+
+
 def test_a_child_that_said_nothing_is_named_by_its_code(tmp_path):
     ended = supervisor.supervise(child("raise SystemExit(7)", 2), str(tmp_path))
     found = first_error.first(tmp_path, "abc")
