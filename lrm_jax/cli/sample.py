@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> Outcome:
     ):
         if value is not None and value < least:
             raise UserError(f"{name} {value}: expected {least} or more")
+    if args.wait is not None and not args.min_thinking:
+        raise UserError("--wait: takes the place of an end before --min-thinking")
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: expected between 0 and {2**63 - 1}")
     trained = load(args.run)

@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 from typing import Any
 
-import jax
-
 from lrm_jax.config import to_dict
 from lrm_jax.models.policy import count_params
 from lrm_jax.recipes.alarms import AlarmWatch
@@ -24,7 +22,7 @@ from lrm_jax.recipes.policy_build import begin
 from lrm_jax.recipes.policy_config import PolicyRunBase
 from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
 from lrm_jax.recipes.policy_config import run_id as policy_run_id
-from lrm_jax.recipes.policy_state import eval_params, full_weights
+from lrm_jax.recipes.policy_state import eval_params, full_weights, trained_part
 from lrm_jax.recipes.registry import Recipe
 from lrm_jax.recipes.samples import SampleLog, eval_records
 from lrm_jax.recipes.token_run import open_run
@@ -116,7 +114,7 @@ def make_evaluate(run: GrpoRun) -> loop.EvaluateFn:
 
 
 def _describe(run: GrpoRun) -> dict[str, Any]:
-    shapes = jax.eval_shape(run.policy.init, jax.random.key(0))
+    params = run.abstract_state().params
     config, rollout = run.config, run.config.rl.rollout
     prompt_len = config.grpo.prompt_len or (
         config.model.max_seq_len - rollout.max_new_tokens
@@ -124,7 +122,7 @@ def _describe(run: GrpoRun) -> dict[str, Any]:
     lanes = [rollout.n_prompts, rollout.group_size]
     return {
         "config": to_dict(config),
-        "params": count_params(shapes),
+        "params": count_params(params[trained_part(params)]),
         "batch": {
             "prompts": [rollout.n_prompts, prompt_len],
             "completions": [*lanes, rollout.max_new_tokens],

@@ -139,6 +139,7 @@ def test_people_read_text(run_dir, capfd):
         (["--prompt", "1+1=", "--budget", "lots"], "budget 'lots'"),
         (["--prompt", "1+1=", "--min-thinking", "-1"], "--min-thinking -1: expected 0"),
         (["--prompt", "1+1=", "--min-thinking", "25"], "min_thinking=25: budget '-1'"),
+        (["--prompt", "1+1=", "--wait", "hm"], "--wait: takes the place of an end"),
         (["--prompt", "1+1=", "--lanes", "-1"], "--lanes -1: expected 0 or more"),
         (["--prompt", "1+1=", "--stop", ""], "stop string '': empty"),
         (["--prompt", "1+1=", "--seed", "-1"], "--seed -1: expected between 0 and"),
