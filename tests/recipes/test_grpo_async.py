@@ -14,7 +14,7 @@ from lrm_jax.config import apply_overrides
 from lrm_jax.models.policy import token_policy
 from lrm_jax.reasoning.token_budget import ThinkingTags, token_budgets
 from lrm_jax.recipes import grpo
-from lrm_jax.recipes.grpo_async import WeightTransfer, rollout_mesh
+from lrm_jax.recipes.grpo_async import RolloutsAhead, WeightTransfer, rollout_mesh
 from lrm_jax.recipes.grpo_build import build
 from lrm_jax.recipes.grpo_config import trainer_devices
 from lrm_jax.recipes.grpo_rollout import RolloutMaker, step_key
@@ -209,6 +209,22 @@ def test_disjoint_devices_write_and_learn_the_same():
             np.testing.assert_array_equal(here.completions.ids, there.completions.ids)
         close = lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
         jax.tree.map(close, params, other)
+
+
+def test_fewer_prompts_than_parts_of_the_mesh_fly_without_filler():
+    flights = []
+    for words in ((), ("mesh.data=8",)):
+        run = built(*words, STALE(1))
+        maker = RolloutMaker(run.config, run.source, run.writer, run.rewarder)
+        transfer = WeightTransfer(run.mesh, run.mesh)
+        begin = RolloutsAhead(maker, transfer, ahead=1, count=Q)
+        with sharding.use_mesh(run.mesh):
+            _, (flight,), cursor = begin(run.init_state(), 0)
+        assert cursor == 2 * Q
+        flights.append(jax.device_get(flight.completions))
+    rows = Q * run.config.rl.rollout.group_size
+    assert [len(flight.ids) for flight in flights] == [rows, rows]
+    np.testing.assert_array_equal(flights[0].ids, flights[1].ids)
 
 
 def test_weights_reach_the_sampler_without_the_host(monkeypatch):
