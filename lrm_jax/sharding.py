@@ -145,9 +145,11 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     shape = mesh_shape(cfg, len(devices))
     count = math.prod(shape)
     if count < len(devices) and jax.process_count() > 1:
+        near = show_axes(nearest_mesh(cfg, len(devices)))
         raise UserError(
-            f"mesh uses {count} of {len(devices)} devices; with several processes "
-            "it must use all of them"
+            f"mesh {show_axes(mesh_sizes(cfg, len(devices)))} uses {count} of "
+            f"{len(devices)} devices; with several processes it must use all of them: "
+            f"the nearest is {near}"
         )
     types = (AxisType.Auto,) * len(MESH_AXES)
     return Mesh(_device_grid(shape, devices[:count]), MESH_AXES, axis_types=types)

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from lrm_jax import processes, sharding
 from lrm_jax.config import to_dict
-from lrm_jax.recipes.origins import refuse_other_data
+from lrm_jax.recipes.origins import refuse_other_data, refuse_unequal_data
 from lrm_jax.training import loop
 from lrm_jax.training.checkpoint import Checkpointer
 from lrm_jax.training.progress import Style
@@ -76,10 +76,10 @@ def drive(
     Returns:
       How it ended, and the step it was resumed from (None for a fresh run).
     """
-    # What is asked of the folder before (a source, an earlier start) all must have
-    # asked when the first process begins to write there.
-    processes.wait_for_all("parts are built")
     fingerprint = run.fingerprint()
+    # Here all processes meet: what was asked of the folder before (a source, an
+    # earlier start) is asked by all when the first one begins to write there.
+    refuse_unequal_data(config.data.path, processes.of_all(fingerprint))
     refuse_other_data(config.data.path, run_dir, fingerprint)
     data = {"step_is_cursor": True, "seed": config.seed, "sha256": fingerprint}
     with (

@@ -20,7 +20,7 @@ from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
 from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.recipes.policy_eval import batches_of
-from lrm_jax.recipes.shared_scoring import collect, judge
+from lrm_jax.recipes.shared_scoring import judge
 from lrm_jax.recipes.token_sampler import GREEDY as MOST_LIKELY
 from lrm_jax.recipes.token_sampler import Sampler, Sampling
 from lrm_jax.recipes.token_thinking import Thinking
@@ -143,7 +143,7 @@ class PolicyEvaluation:
         examples = batches_of(self.examples, size)
         for first, part in enumerate(batches_of(self._prompts, size)):
             rows = np.arange(size * lanes, dtype=np.int32)
-            decoding = sampler.start(
+            found = sampler(
                 weights,
                 part,
                 key,
@@ -156,7 +156,6 @@ class PolicyEvaluation:
                 width=self._width,
                 sequence_ids=first * size * lanes + rows,
             )
-            found = collect(decoding)
             if not shown:
                 shown.append(found)
             asked = [example for example in examples[first] for _ in range(lanes)]

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run folder says about where its run came from, asked before it goes on."""
 
+from collections.abc import Sequence
+
 from lrm_jax.training import files, manifest
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.run_folder import read_config
@@ -50,3 +52,18 @@ def refuse_other_data(path: str, run_dir: str, fingerprint: str) -> None:
             f"run in {run_dir} (sha256 {fingerprint[:12]} here, {before[:12]} there); "
             "name its data, or choose another --run-dir"
         )
+
+
+def refuse_unequal_data(path: str, fingerprints: Sequence[str]) -> None:
+    """Refuse processes whose rows of one batch would come from different data.
+
+    Args:
+      path: `data.path`, for the message.
+      fingerprints: of the data that each process has.
+    """
+    for process, other in enumerate(fingerprints):
+        if other != fingerprints[0]:
+            raise UserError(
+                f"data.path={path!r}: process {process} has other training data than "
+                f"process 0 (sha256 {other[:12]} and {fingerprints[0][:12]})"
+            )

@@ -15,7 +15,7 @@ from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.models.policy import Policy
 from lrm_jax.recipes.policy_config import GREEDY, LOSS, PolicyEvalConfig
 from lrm_jax.recipes.sft_step import TokenSums, sum_tokens
-from lrm_jax.recipes.shared_scoring import collect, judge
+from lrm_jax.recipes.shared_scoring import judge
 from lrm_jax.recipes.token_sampler import Sampler
 from lrm_jax.training.own_rows import own_rows, place
 from lrm_jax.types import Params, UserError
@@ -122,7 +122,7 @@ class GreedyAccuracy:
         tokens, size = 0, self._cfg.batch_size
         examples = batches_of(self._examples, size)
         for part, rows in zip(batches_of(self._prompts, size), examples, strict=True):
-            decoding = self._sampler.start(
+            found = self._sampler(
                 weights,
                 part,
                 jax.random.key(0),
@@ -131,7 +131,6 @@ class GreedyAccuracy:
                 rows=size,
                 width=self._width,
             )
-            found = collect(decoding)
             verdicts += judge(self._sampler, self._source, found, rows)[1]
             tokens += int(np.sum(found.length))
         count = len(verdicts)

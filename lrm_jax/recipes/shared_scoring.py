@@ -21,13 +21,7 @@ from lrm_jax.data.verify.rewards import RewardResult
 from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_rollout import Rolled, RolloutMaker, StartedRollout
-from lrm_jax.recipes.token_sampler import Decoding, Sampler
-
-
-def collect(decoding: Decoding) -> Completions:
-    """Wait for completions; NumPy arrays of the real rows, whole in every process."""
-    found = processes.to_host(decoding.completions)
-    return jax.tree.map(lambda x: np.asarray(x)[: decoding.rows], found)
+from lrm_jax.recipes.token_sampler import Sampler
 
 
 def judge(
@@ -58,7 +52,7 @@ class SharedRolloutMaker(RolloutMaker):
         """
         if not processes.several():
             return super().finish(started)
-        found = collect(started.decoding)
+        found = self._sampler.collect(started.decoding)
         wrote = time.monotonic()
         own = processes.own_part(len(started.examples))
         texts, rewards = _join(processes.of_all(self._part(started, found, own)))

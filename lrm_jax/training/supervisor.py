@@ -28,6 +28,7 @@ INTERRUPTED = 130
 # Longer than heartbeat and shutdown: who can end by itself does.
 _GRACE_S = 5.0
 _POLL_S = 0.25
+_MOMENT_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -65,9 +66,15 @@ def die_with_parent() -> None:
 
 
 def fail(run_dir: str, start: str, failure: Failure) -> NoReturn:
-    """Leave the record and end at once: no exit handler waits for the others."""
+    """Leave the record and end soon: no exit handler waits for the others.
+
+    When process 0 ends the runtime aborts the others at once: those that fail for
+    the same reason have a moment to say so themselves.
+    """
     try:
         first_error.write(run_dir, start, failure)
+        if failure.process == 0:
+            time.sleep(_MOMENT_S)
     except UserError as error:
         with contextlib.suppress(OSError):
             print(f"lrm: {error}", file=sys.stderr)
@@ -168,6 +175,8 @@ class _Supervisor:
     def ended(self) -> Ended:
         """Say how it ended."""
         code = self.child.returncode
+        # What the child itself left a record of it has told.
+        said = first_error.of(self.run_dir, self.start, self.process)
         asked = code in (0, 143) or self.asked == signal.SIGINT
         first = self.first_failure()
         # Who was lost may be told by others before this one notices.
@@ -176,10 +185,8 @@ class _Supervisor:
             first_error.write(self.run_dir, self.start, own)
         failure = self.cause()
         if failure is not None and code != 0:
-            said = first_error.of(self.run_dir, self.start, self.process)
-            known = said is not None and said.line == failure.line
-            known &= code == failure.code  # it ended by itself, having said so
-            line = "" if known else f"process {failure.process}: {failure.line}"
+            told = said is not None and said.line == failure.line
+            line = "" if told else f"process {failure.process}: {failure.line}"
             return Ended(failure.code, self.output, line, True)
         if self.asked == signal.SIGINT and code in (143, -signal.SIGKILL):
             return Ended(INTERRUPTED, self.output, "", bool(self.start))

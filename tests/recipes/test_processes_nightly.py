@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """More processes, meshes and recipes than the default tests train; and how they end."""
 
+import json
 import os
 import shutil
 import signal
@@ -138,18 +139,41 @@ def test_a_nan_ends_all_with_one_word(tmp_path):
     assert last.startswith("lrm: error: process 0: stopped:") and "nan" in last.lower()
 
 
-def test_a_batch_that_does_not_divide_is_wrong_input(tmp_path):
-    words = ("train.batch_size=12",)
-    children = runs.start(tmp_path / "run", 2, 4, *words)
+REFUSED = {
+    "train.batch_size=12": "train.batch_size=12: must divide over 8",
+    "mesh.data=2": "uses 2 of 8 devices; with several processes it must use all of "
+    "them: the nearest is data=8 x fsdp=1 x model=1",
+    "mesh.data=3 mesh.fsdp=4": "needs 12 devices; there are 8: the nearest is",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_no_run_can_have_is_one_line(tmp_path, words):
+    children = runs.start(tmp_path / "run", 2, 4, *words.split())
     runs.wait(children, 120)
     assert [child.returncode for child in children] == [2, 2]
     for rank in (0, 1):
-        (line,) = (
-            x
-            for x in runs.said_by(tmp_path / "run", rank).splitlines()
-            if x.startswith("lrm: error")
-        )
-        assert "train.batch_size=12: must divide over 8" in line
+        said = runs.said_by(tmp_path / "run", rank).splitlines()
+        (line,) = (x for x in said if x.startswith("lrm: error"))
+        assert REFUSED[words] in line
+
+
+def test_processes_with_different_files_are_refused(tmp_path):
+    port, children = runs.free_port(), []
+    for rank in (0, 1):
+        path = tmp_path / f"{rank}.jsonl"
+        rows = [{"prompt": f"{i}+{rank}=", "answer": str(i)} for i in range(30)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words = ("task=none", "tokenizer.kind=bytes", "model.vocab_size=0")
+        words += (f"data.path={path}",)
+        args = (tmp_path / "run", 2, 2, rank, port, *words)
+        children.append(runs.start_one(*args, base=runs.SFT))
+    runs.wait(children, 120)
+    assert [child.returncode for child in children] == [2, 2]
+    for rank in (0, 1):
+        said = runs.said_by(tmp_path / "run", rank)
+        assert "process 1 has other training data than process 0" in said
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_worker_killed_while_saving_ends_the_other(tmp_path):
