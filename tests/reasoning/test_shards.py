@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Token loops over a mesh: the same tokens, no collective over the batch in a loop."""
 
+import dataclasses
 import functools
 import math
 
@@ -13,7 +14,7 @@ from lrm_jax import sharding
 from lrm_jax.cost import hlo
 from lrm_jax.cost.collectives import read_collectives
 from lrm_jax.models.policy import token_policy
-from lrm_jax.models.policy_config import PolicyConfig
+from lrm_jax.models.policy_config import MoeConfig, PolicyConfig
 from lrm_jax.reasoning import decoding
 from lrm_jax.reasoning.decoding import generate_jit
 from lrm_jax.reasoning.prompts import pad_prompts
@@ -40,8 +41,8 @@ BATCH = {*sharding.BATCH_AXES}
 
 
 @functools.cache
-def policy():
-    policy = token_policy(POLICY)
+def policy(moe=None):
+    policy = token_policy(dataclasses.replace(POLICY, moe=moe))
     return policy, jax.device_get(jax.jit(policy.init)(jax.random.key(0)))
 
 
@@ -66,10 +67,10 @@ STATIC = {"group_size": GROUP, "max_new_tokens": LONG, "pad_id": 1}
 
 
 @functools.cache
-def plain(count=COUNT):
+def plain(count=COUNT, moe=None):
     """What one device writes."""
     arguments, options = requests(0, count)
-    return jax.device_get(generate_jit(*policy(), *arguments, **options, **STATIC))
+    return jax.device_get(generate_jit(*policy(moe), *arguments, **options, **STATIC))
 
 
 @functools.cache
@@ -77,9 +78,9 @@ def mesh_of(shape):
     return sharding.make_mesh(sharding.MeshConfig(*shape))
 
 
-def spread(shape, written, count=COUNT, **static):
+def spread(shape, written, count=COUNT, moe=None, **static):
     """What a mesh writes, the text of its program, and where its weights were."""
-    mesh, (model, params) = mesh_of(shape), policy()
+    mesh, (model, params) = mesh_of(shape), policy(moe)
     where = sharding.tree_shardings(mesh, params, model.axes)
     params = sharding.put(params, where)
     arguments, options = requests(0, count)
@@ -178,6 +179,16 @@ def test_every_part_refills_lanes_of_its_own(shape):
         )
         steps.append(int(alone.steps))
     assert int(found.steps) == max(steps) > min(steps)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("dispatch", ["dense", "ragged"])
+def test_experts_of_their_own_axis_are_whole_in_a_loop(dispatch):
+    moe = MoeConfig(n_experts=4, top_k=2, d_expert=16, dispatch=dispatch)
+    shape = (1, 2, 2, 2)  # the last is the expert axis
+    found, text, _ = spread(shape, generate_jit, moe=moe)
+    same(found, plain(moe=moe))
+    assert {one.axis for one in in_loops(text, mesh_of(shape))} == {"model"}
 
 
 def test_prompts_that_do_not_divide_are_written_everywhere():
