@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "by default the one that a preset at scale is meant for",
     )
     parser.add_argument(
-        "--mesh", help="data=N,fsdp=N,model=N, -1 on one axis for the rest"
+        "--mesh", help="data=N,fsdp=N,expert=N,model=N, -1 on one axis for the rest"
     )
     parser.add_argument(
         "--sweep",
@@ -111,8 +111,8 @@ def parse_mesh(text: str | None) -> Any:
             size = 0
         if name not in MESH_AXES or name in sizes or (size < 1 and size != -1):
             raise UsageError(
-                f"--mesh {text!r}: expected data=N,fsdp=N,model=N, each a whole "
-                f"number or -1 for the rest; got {part.strip()!r}"
+                f"--mesh {text!r}: expected data=N,fsdp=N,expert=N,model=N, each a "
+                f"whole number or -1 for the rest; got {part.strip()!r}"
             )
         sizes[name] = size
     if -1 in sizes.values():
