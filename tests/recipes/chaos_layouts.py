@@ -150,9 +150,7 @@ class Chaos:
         if how == "kill at the start":
             time.sleep(self.rng.uniform(0, self.start_s))
         elif not self.wait_for_steps(children, found.saved + self.rng.randint(1, 12)):
-            logs = [runs.log_of(self.run_dir, r) for r in range(len(children))]
-            said = [log.read_text()[-2000:] for log in logs]
-            self.tally.lost.append(f"{name} did not go on: {said}")
+            self.tally.lost.append(f"{name} did not go on: {self.said(children)}")
             how = "kill"
         end(self.run_dir, children, how, self.rng, disk=self.disk)
         self.tally.ends[how] += 1
@@ -161,10 +159,16 @@ class Chaos:
         self.before = layout
         codes = {child.returncode for child in children}
         if not codes <= expected_codes(how, layout.processes):
-            self.tally.lost.append(f"{name}: exit codes {sorted(codes)}")
+            said = f"exit codes {sorted(codes)}: {self.said(children)}"
+            self.tally.lost.append(f"{name}: {said}")
         again = self.check(name, layout, found, expected)
         print(f"{name}: from {found.saved}, {again} in {time.time() - began:.0f} s")
         sys.stdout.flush()
+
+    def said(self, children: list[subprocess.Popen[str]]) -> list[str]:
+        """Return the end of what each wrote on standard error."""
+        logs = [runs.log_of(self.run_dir, rank) for rank in range(len(children))]
+        return [log.read_text()[-2000:] for log in logs]
 
     def start(self, layout: Layout, *words: str) -> list[subprocess.Popen[str]]:
         """Start all processes of a layout."""
