@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.quick_compilation import xla_flags
+
 _CACHE_BYTES_MAX = 2 * 1024**3
 
 
@@ -33,15 +35,6 @@ def _cache_dir() -> Path:
     return Path(home) / "lrm_jax" / "tests" / name
 
 
-def _quick_compilation() -> str:
-    """XLA's flags for code that is compiled in a third of the time."""
-    flags = "--xla_backend_optimization_level=0"
-    # Later releases abort at this flag; in this one it is half of the time.
-    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
-        flags += " --xla_cpu_use_fusion_emitters=false"
-    return flags
-
-
 # Children (the command line, killed runs) inherit the environment, so what
 # they may share stands there; what is this process's own is set below.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -49,7 +42,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_dir()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 if os.environ.get("LRM_TEST_OPTIMIZE", "0") == "0":
-    os.environ.setdefault("XLA_FLAGS", _quick_compilation())
+    os.environ.setdefault("XLA_FLAGS", xla_flags())
 
 import jax  # noqa: E402
 

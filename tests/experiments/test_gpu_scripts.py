@@ -61,6 +61,7 @@ def test_policy(tmp_path):
     assert (tmp_path / "decode.hlo.txt.gz").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_latent(tmp_path):
     words = ("--samples", "2", "--preset", "trm_mlp_sudoku")
     rows = smoke("gpu_latent", tmp_path, *words)

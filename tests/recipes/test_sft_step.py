@@ -230,6 +230,7 @@ def test_correction_biases_move_against_the_load_of_the_batch(grad_accum):
     np.testing.assert_allclose(*norms, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_blocks_that_look_ahead_learn_later_tokens():
     """Their loss by hand, packed, over micro-batches; 0 leaves them alone."""
     made = examples()

@@ -17,7 +17,7 @@ def loss(x):
 f = jax.jit(lambda x: jnp.sum(jax.grad(loss)(x)))
 x = jnp.ones((1000, 1000))
 counts = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
-for _ in range(6):  # the heap grows for a while to what a step needs: the least counts
+for _ in range(4):  # the heap grows for a while to what a step needs: the least counts
     for _ in range(3):
         f(x).block_until_ready()
     counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
