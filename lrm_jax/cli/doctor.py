@@ -4,6 +4,7 @@
 
 import argparse
 
+from lrm_jax.cli import several
 from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError
 
 NAME = "doctor"
@@ -21,18 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one report of all: where they differ, and whether they can talk; JAX"
         " finds them (SLURM, Open MPI, GKE, Cloud TPU) unless these do:",
     )
-    group.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="where worker 0 listens"
-    )
-    group.add_argument("--num-processes", type=int, metavar="N", help="how many")
-    group.add_argument("--process-id", type=int, metavar="I", help="this one, from 0")
-    group.add_argument(
-        "--join-timeout-s",
-        type=int,
-        default=300,
-        metavar="S",
-        help="wait so long for the others (default: %(default)s)",
-    )
+    several.add_members(group)
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="one of several, found by JAX (SLURM, Open MPI, GKE, Cloud TPU)",
     )
+    add_members(group)
+
+
+def add_members(group: Any) -> None:
+    """Declare, in a group of options, what finds the other processes."""
     group.add_argument(
         "--coordinator", metavar="HOST:PORT", help="where process 0 listens"
     )

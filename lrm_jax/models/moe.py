@@ -19,6 +19,7 @@ from lrm_jax.models.layers import trunc_normal
 from lrm_jax.models.policy_config import MoeConfig
 from lrm_jax.models.projection import (
     EXPERTS_ADAPTER,
+    Adapter,
     GatedMlp,
     adapter_leaves,
     with_adapter,
@@ -105,9 +106,7 @@ class MoeMlp(nn.Module):
         run = DISPATCH[moe.dispatch]
         return run_experts(run, x, ids, weights.astype(x.dtype), kernels)
 
-    def _adapter(
-        self, name: str, dtype: jnp.dtype
-    ) -> tuple[Array, Array, Array] | None:
+    def _adapter(self, name: str, dtype: jnp.dtype) -> Adapter | None:
         """Return the adapters of the experts' kernels `name`, `[E, ...]` each."""
         node = name + EXPERTS_ADAPTER
         if not self.has_variable("params", node):

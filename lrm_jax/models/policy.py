@@ -6,7 +6,6 @@ One config covers Qwen2/2.5, Qwen3, Llama 3, Qwen3-MoE and DeepSeek-V3. Implemen
 `types.TokenModel`; shape letters as there and in `attention.py`.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -34,8 +33,8 @@ from lrm_jax.models.moe import Routing, load_balance_loss
 from lrm_jax.models.mtp import Ahead, MtpBlock, ahead, has_ahead
 from lrm_jax.models.policy_config import PolicyConfig, Stage, check_policy, stages
 from lrm_jax.models.policy_init import init_policy, policy_axes
-from lrm_jax.models.policy_module import PolicyBlock
-from lrm_jax.models.projection import adapter_leaves, with_adapter
+from lrm_jax.models.policy_module import PolicyBlock, rematerialised
+from lrm_jax.models.projection import adapter_leaves, plus_adapter, with_adapter
 from lrm_jax.sharding import constrain
 from lrm_jax.types import Array, Key, Params, at_least_float32
 
@@ -200,7 +199,7 @@ class Policy:
 
         layers = range(stage.first, stage.first + stage.n_layers)
         flags = np.array([cfg.has_window(layer) for layer in layers])
-        run = _rematerialised(run, cfg)
+        run = rematerialised(run, cfg)
         if cfg.scan_layers:
             body = lambda x, layer: run(x, *layer)
             return jax.lax.scan(body, x, (params[stage.name], jnp.asarray(flags)))
@@ -228,14 +227,16 @@ class Policy:
             y = jax.lax.dot_general(rows, table, (((1,), (1,)), ((), ())))
         else:
             head = params["lm_head"]
-            y = _adapted(head, rows, rows @ head["kernel"].astype(hidden.dtype))
+            y = rows @ head["kernel"].astype(hidden.dtype)
+            y = plus_adapter(y, rows, adapter_leaves(head, hidden.dtype))
         return at_least_float32(y).reshape(*hidden.shape[:-1], -1)
 
     def value(self, params: Params, hidden: Array) -> Array:
         """Return the value head's reading, `[...]` float32 at least."""
         head = params["value_head"]
         y = project(hidden, head["kernel"].astype(hidden.dtype))
-        return at_least_float32(_adapted(head, hidden, y))[..., 0]
+        y = plus_adapter(y, hidden, adapter_leaves(head, hidden.dtype))
+        return at_least_float32(y)[..., 0]
 
     # --- token by token ---
 
@@ -350,15 +351,6 @@ class Policy:
         return seen & (distance < self.cfg.sliding_window)
 
 
-def _adapted(head: Params, x: Array, y: Array) -> Array:
-    """Return `y`, a head's product with `x`, plus its adapter's where it has one."""
-    adapter = adapter_leaves(head, x.dtype)
-    if adapter is None:
-        return y
-    a, b, scale = adapter
-    return y + project(project(x, a) * scale, b)
-
-
 def _causal(mask: Array, segment_ids: Array | None) -> Array:
     """Return which tokens each may see: real ones before it, of its own segment."""
     length = mask.shape[1]
@@ -390,15 +382,6 @@ def _in_place(output: PolicyOutput, order: Array) -> PolicyOutput:
     if router is not None:
         router = jax.vmap(put_back, in_axes=(0, None))(router, order)
     return PolicyOutput(put_back(output.hidden, order), output.aux, router)
-
-
-def _rematerialised(run: Callable[..., Any], cfg: PolicyConfig) -> Callable[..., Any]:
-    if cfg.remat == "none":
-        return run
-    keep = None
-    if cfg.remat == "dots":
-        keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-    return jax.checkpoint(run, policy=keep, prevent_cse=not cfg.scan_layers)
 
 
 @cache

@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One block of a token policy."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
+import jax
 
 from lrm_jax.models.attention import Context, GroupedAttention
 from lrm_jax.models.kv_cache import LayerCache
@@ -41,3 +45,13 @@ class PolicyBlock(nn.Module):
             return x + y, cache, routing
         mlp = GatedMlp(cfg.d_ff, cfg.mlp_bias, gain, cfg.param_dtype, name="mlp")
         return x + mlp(normed), cache, None
+
+
+def rematerialised(run: Callable[..., Any], cfg: PolicyConfig) -> Callable[..., Any]:
+    """Return a layer that keeps for the backward pass what `cfg.remat` says."""
+    if cfg.remat == "none":
+        return run
+    keep = None
+    if cfg.remat == "dots":
+        keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    return jax.checkpoint(run, policy=keep, prevent_cse=not cfg.scan_layers)

@@ -19,6 +19,9 @@ from lrm_jax.types import Array
 ADAPTER = ("lora_a", "lora_b", "lora_scale")
 """Leaves of an adapter beside a kernel: `[in, r]`, `[r, out]`, `[]`."""
 
+Adapter = tuple[Array, Array, Array]
+"""A, B and the scale of their product."""
+
 EXPERTS_ADAPTER = "_lora"
 """Ends the name of the node beside stacked experts' kernels that holds theirs."""
 
@@ -73,10 +76,7 @@ class Projection(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Return `[..., out]` in the dtype of `x`."""
         y = project(x, jnp.asarray(self.weight, x.dtype))
-        adapter = self._adapter(x.dtype)
-        if adapter is not None:
-            a, b, scale = adapter
-            y = y + project(project(x, a) * scale, b)
+        y = plus_adapter(y, x, self._adapter(x.dtype))
         if self.use_bias:
             bias = jnp.asarray(self.offset, x.dtype)
             y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
@@ -86,13 +86,11 @@ class Projection(nn.Module):
         """Return the `[in, out]` kernel with the adapter in it."""
         return with_adapter(jnp.asarray(self.weight, dtype), self._adapter(dtype))
 
-    def _adapter(self, dtype: jnp.dtype) -> tuple[Array, Array, Array] | None:
+    def _adapter(self, dtype: jnp.dtype) -> Adapter | None:
         return adapter_leaves(self.variables["params"], dtype)
 
 
-def adapter_leaves(
-    params: Mapping[str, Any], dtype: jnp.dtype
-) -> tuple[Array, Array, Array] | None:
+def adapter_leaves(params: Mapping[str, Any], dtype: jnp.dtype) -> Adapter | None:
     """Return A, B and their scale in `dtype` where `params` hold an adapter."""
     if ADAPTER[0] not in params:
         return None
@@ -100,7 +98,15 @@ def adapter_leaves(
     return a, b, scale
 
 
-def with_adapter(kernel: Array, adapter: tuple[Array, Array, Array] | None) -> Array:
+def plus_adapter(y: Array, x: Array, adapter: Adapter | None) -> Array:
+    """Return `y`, a kernel's product with `x`, plus what its adapter makes of `x`."""
+    if adapter is None:
+        return y
+    a, b, scale = adapter
+    return y + project(project(x, a) * scale, b)
+
+
+def with_adapter(kernel: Array, adapter: Adapter | None) -> Array:
     """Return a kernel, `[..., in, out]`, with its adapter in it."""
     if adapter is None:
         return kernel

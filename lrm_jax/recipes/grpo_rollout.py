@@ -148,8 +148,7 @@ class RolloutMaker:
         """
         found = self._sampler.collect(started.decoding)
         wrote = time.monotonic()
-        texts = self._sampler.texts(found)
-        rewards = self._score(started.examples, texts, found, started.step)
+        texts, rewards = self._read_and_score(started, found)
         return Rolled(
             groups=self._groups(started, found, rewards),
             examples=started.examples,
@@ -160,6 +159,12 @@ class RolloutMaker:
             rollout_s=wrote - started.began,
             reward_s=time.monotonic() - wrote,
         )
+
+    def _read_and_score(
+        self, started: StartedRollout, found: Completions
+    ) -> tuple[list[str], RewardResult]:
+        texts = self._sampler.texts(found)
+        return texts, self._score(started.examples, texts, found, started.step)
 
     def _draw(
         self, cursor: int

@@ -7,7 +7,6 @@ out of tokens, verifiers, a user's function) is split by prompts, and the result
 exchanged. With one process nothing here does more than what it is built on.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from lrm_jax.data.text_source import TextSource
 from lrm_jax.data.verify.rewards import RewardResult
 from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.reasoning.decoding import Completions
-from lrm_jax.recipes.grpo_rollout import Rolled, RolloutMaker, StartedRollout
+from lrm_jax.recipes.grpo_rollout import RolloutMaker, StartedRollout
 from lrm_jax.recipes.token_sampler import Sampler
 
 
@@ -44,28 +43,13 @@ def judge(
 class SharedRolloutMaker(RolloutMaker):
     """Makes rollouts whose completions are scored by all processes together."""
 
-    def finish(self, started: StartedRollout) -> Rolled:
-        """Wait for the completions and score them.
-
-        Raises:
-          RewardError: the user's reward function failed in this process.
-        """
+    def _read_and_score(
+        self, started: StartedRollout, found: Completions
+    ) -> tuple[list[str], RewardResult]:
         if not processes.several():
-            return super().finish(started)
-        found = self._sampler.collect(started.decoding)
-        wrote = time.monotonic()
+            return super()._read_and_score(started, found)
         own = processes.own_part(len(started.examples))
-        texts, rewards = _join(processes.of_all(self._part(started, found, own)))
-        return Rolled(
-            groups=self._groups(started, found, rewards),
-            examples=started.examples,
-            stop=np.asarray(found.stop),
-            texts=texts,
-            rewards=rewards,
-            written=int(np.sum(found.length)),
-            rollout_s=wrote - started.began,
-            reward_s=time.monotonic() - wrote,
-        )
+        return _join(processes.of_all(self._part(started, found, own)))
 
     def _part(self, started: StartedRollout, found: Completions, own: range) -> Any:
         """Return what this process finds of its prompts, as JSON values."""

@@ -152,7 +152,7 @@ class _Supervisor:
                 self.child.wait(_POLL_S)
                 return
             except subprocess.TimeoutExpired:
-                pass
+                pass  # it runs on: look whether another has failed
             if failed_at is None and self.first_failure() is not None:
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() - failed_at > _GRACE_S:
