@@ -60,7 +60,7 @@ class ReliabilityBins(NamedTuple):
     accuracy: np.ndarray
 
 
-def wilson_interval(successes: int, n: int, z: float = Z95) -> Interval:
+def wilson_interval(successes: float, n: int, z: float = Z95) -> Interval:
     """Return Wilson's score interval of a proportion; all of [0, 1] when n = 0.
 
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)  [Wilson 1927]
