@@ -8,7 +8,7 @@ Shape letters: `B` batch (lanes), `T` segments or query time, `S` sequence
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ Problem = Mapping[str, Array]
 """Arrays with a leading lane axis; puzzles have inputs, labels, puzzle_ids."""
 Judge = Callable[[Array, Problem], Array]
 """`(ids [B, S], problem) -> right [B] bool`: pure, batched, jit-able."""
+Semantics = Literal["step_correctness", "future_success", "progress", "implicit"]
+"""What a step's score means; see `prm.semantics`."""
 Carry = TypeVar("Carry")
 
 
