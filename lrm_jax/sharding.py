@@ -26,6 +26,7 @@ BATCH_AXES = ("data", "fsdp", "expert")
 
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
+    "lanes": MESH_AXES,
     "seq": None,
     "embed": ("fsdp", "expert"),
     "mlp": "model",
@@ -39,7 +40,8 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 }
 """Logical axis -> the mesh axis or axes it is split over; None: on every device.
 
-The expert axis splits experts where an array has them, and the width where not."""
+The expert axis splits experts where an array has them, and the width where not.
+`lanes` are rows of a batch split over all axes, for work on whole rows."""
 
 
 class TooFewDevicesError(UserError):

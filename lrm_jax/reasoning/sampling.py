@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.reasoning import threefry
+from lrm_jax.sharding import constrain
 from lrm_jax.types import Array, Key, UserError, at_least_float32
 
 
@@ -173,8 +174,12 @@ def truncated(scores: Array, params: SamplingParams) -> Array:
     """Return tempered logits `[B, V]` with -inf at what top-k, top-p, min-p drop.
 
     Ids that tie with the last one kept are kept. The most probable id always is.
+    Sorting needs whole rows: where a mesh splits ids, every device gets all ids of
+    a part of the rows, and sends back two thresholds of each.
     """
-    descending = -jnp.sort(-scores, axis=-1)  # [B, V]
+    scores = constrain(scores, "batch", "vocab")  # and the model before it, so
+    whole_rows = constrain(scores, "lanes", None)
+    descending = -jnp.sort(-whole_rows, axis=-1)  # [B, V]
     last = jnp.where(params.top_k > 0, params.top_k, scores.shape[-1]) - 1
     last = jnp.minimum(last, scores.shape[-1] - 1)
     least = jnp.take_along_axis(descending, last[:, None], axis=-1)  # [B, 1]
@@ -185,6 +190,7 @@ def truncated(scores: Array, params: SamplingParams) -> Array:
     nucleus = jnp.where(kept, descending, jnp.inf).min(-1, keepdims=True)
     floor = descending[:, :1] + jnp.log(params.min_p.astype(scores.dtype))[:, None]
     floor = jnp.minimum(floor, descending[:, :1])
+    nucleus, floor = constrain(nucleus, "batch", None), constrain(floor, "batch", None)
     return jnp.where((scores >= nucleus) & (scores >= floor), scores, -jnp.inf)
 
 

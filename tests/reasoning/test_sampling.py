@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrm_jax import sharding
 from lrm_jax.reasoning.sampling import (
     existing_logits,
     first_argmax,
@@ -80,6 +81,21 @@ def test_truncation_equals_brute_force():
     for i in range(rows):
         brute = _brute(logits[i], *(value[i] for value in options.values()))
         np.testing.assert_allclose(found[i], brute, atol=2e-6)
+
+
+@pytest.mark.parametrize("rows", [16, 6])  # that a mesh's axes divide, and not
+def test_truncation_of_split_rows_has_the_same_bits(rows):
+    logits = jax.random.normal(jax.random.key(0), (rows, 64))
+    choices = {"top_k": [0, 5], "top_p": [1.0, 0.7], "min_p": [0.1, 0.0]}
+    many = {name: values * (rows // 2) for name, values in choices.items()}
+    params = sampling_params(rows, max_new=1, **many)
+    cut = jax.jit(truncated)
+    expected = np.asarray(cut(logits, params))
+    mesh = sharding.make_mesh(sharding.MeshConfig(2, 1, 4))
+    spec = sharding.partition_spec(("batch", "vocab"), mesh)
+    split = jax.device_put(logits, jax.NamedSharding(mesh, spec))
+    with sharding.use_mesh(mesh):
+        np.testing.assert_array_equal(cut(split, params), expected)
 
 
 def test_logps_are_of_what_was_drawn_from():

@@ -27,7 +27,7 @@ POLICY = {
     "model.n_kv_heads": 4,
     "model.d_head": 8,
     "model.d_ff": 128,
-    "model.vocab_size": 64,
+    "model.vocab_size": 1024,
     "model.max_seq_len": 24,
     "model.dtype": "float32",
     "model.remat": "none",
@@ -111,3 +111,17 @@ def test_a_token_loop_waits_for_no_other_lanes():
     # Weights split over fsdp are gathered before it, once.
     outside = [one for one in found if not one.open_loop]
     assert "fsdp" in axes(outside)
+
+
+def test_a_draw_sends_one_share_of_the_logits():
+    """Truncation, if a row asks for it, sorts whole rows: one all-to-all moves them."""
+    mesh = MeshConfig(data=2, fsdp=2, model=2)
+    found, _ = collectives("policy", "rollout", mesh)
+    inside = [one for one in found if one.open_loop]
+    rows, ids = 8 * 2 // 4, 1024 // 2  # on a device
+    moved = [one for one in inside if one.op == "all-to-all"]
+    assert sum(one.sent_bytes for one in moved) == rows * ids * 4 / 2
+    rest = [one for one in inside if one.op != "all-to-all"]
+    hidden = rows * 64 * 4  # of the embedding and of two sums a layer
+    assert max(one.whole_bytes for one in rest) == hidden
+    assert sum(one.whole_bytes >= hidden // 2 for one in rest) == 1 + 2 * 2
