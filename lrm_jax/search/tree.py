@@ -49,6 +49,7 @@ class NodeView(NamedTuple, Generic[State]):
       ancestors: `[M, D]` int32, node ids from the root to `node`, -1 after the end.
       depth: `[M]` int32, of `node`.
       active: `[M]` bool; what the model says of other rows is dropped.
+      problem: leaves `[B, ...]`, as the model's `root` was given them.
     """
 
     states: State  # leaves [B, N+1, ...]
@@ -57,6 +58,7 @@ class NodeView(NamedTuple, Generic[State]):
     ancestors: Array  # [M, D]
     depth: Array  # [M]
     active: Array  # [M]
+    problem: Any = None  # leaves [B, ...]
 
     def state(self) -> State:
         """Return what is stored at `node`, leaves `[M, ...]`."""
