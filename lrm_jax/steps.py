@@ -20,6 +20,7 @@ from lrm_jax.types import Array, UserError
 Encode = Callable[[str], list[int]]
 """Text to ids; nothing is added before or after it."""
 
+_STATES_MIN = 16
 _ENDS, _WRITES, _OPEN = 1, 2, 4  # of a token: ends a step, writes, leaves one open
 
 
@@ -138,7 +139,11 @@ def split_steps(text: str, rule: StepRule) -> list[str]:
 
 
 def tokenize_steps(
-    encode: Encode, prompt: str | Sequence[int], steps: Sequence[str], rule: StepRule
+    encode: Encode,
+    prompt: str | Sequence[int],
+    steps: Sequence[str],
+    rule: StepRule,
+    table: StepTable | None = None,
 ) -> StepTokens:
     """Return prompt and steps as ids, and where each step ends.
 
@@ -148,6 +153,7 @@ def tokenize_steps(
         encoded by itself.
       steps: texts without their separators.
       rule: how they are written.
+      table: of the rule, where device and host are to be seen to agree on these ids.
 
     Raises:
       UserError: no step, a step of blanks, one that holds the separator or makes one
@@ -174,7 +180,10 @@ def tokenize_steps(
         whole = encode(text)
         if whole != ids:  # pieces are cut otherwise by themselves: look at prefixes
             ids, ends = whole, _prefix_ends(encode, whole, steps, rule)
-    return StepTokens([*head, *ids], [len(head) + end for end in ends], len(head))
+    found = StepTokens([*head, *ids], [len(head) + end for end in ends], len(head))
+    if table is not None:
+        _check_ends(found, table)
+    return found
 
 
 def step_table(tokenizer: Vocabulary, rule: StepRule) -> StepTable:
@@ -302,6 +311,17 @@ def _prefix_ends(
     return ends
 
 
+def _check_ends(tokens: StepTokens, table: StepTable) -> None:
+    """Refuse ids in which the automaton sees other steps than were written."""
+    seen = find_step_ends(tokens.ids, tokens.start, table)
+    if seen != tokens.ends:
+        raise UserError(
+            f"{len(tokens.ends)} steps end at tokens {tokens.ends}, but the bytes that "
+            f"the tokens write end {len(seen)} at {seen}: the tokenizer does not write "
+            "the text as it is"
+        )
+
+
 def _encode_if(encode: Encode, text: str) -> list[int]:
     return encode(text) if text else []
 
@@ -319,12 +339,15 @@ def _byte_automaton(separator: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Return goto `[states, 256]`, ended `[states, 256]` and open `[states]`.
 
     A state is how much of the separator has been read (Knuth, Morris, Pratt 1977) and
-    whether the step before it has more than blanks: the second half of the states.
+    whether the step before it has more than blanks: after the states where it has
+    not. Their number is a power of two, so that another separator seldom means
+    another compiled program.
     """
     width = max(1, len(separator))
-    goto = np.zeros((2 * width, 256), np.int32)
-    ended = np.zeros((2 * width, 256), bool)
-    is_open = np.zeros(2 * width, bool)
+    states = max(_STATES_MIN, 1 << (2 * width - 1).bit_length())
+    goto = np.zeros((states, 256), np.int32)
+    ended = np.zeros((states, 256), bool)
+    is_open = np.zeros(states, bool)
     for full in (False, True):
         for read in range(width):
             state = full * width + read
