@@ -30,6 +30,7 @@ from lrm_jax.presets.scale import (
     hrm_1b,
     trm_arc_1m,
 )
+from lrm_jax.presets.search_latent import search_latent_sudoku6
 from lrm_jax.presets.small import (
     quickstart_latent,
     sudoku4_tiny,
@@ -54,6 +55,7 @@ PRESETS: dict[str, Preset] = {
         trm_arc,
         sudoku4_tiny,
         quickstart_latent,
+        search_latent_sudoku6,
         sft_addition_tiny,
         sft_jsonl,
         sft_addition_cold,

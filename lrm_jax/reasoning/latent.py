@@ -6,6 +6,7 @@ Budgets, evaluation and search use nothing but this; training goes through
 `reasoning/segment.py`, which shares the recurrence.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import chex
@@ -16,7 +17,18 @@ import jax.numpy as jnp
 from lrm_jax.reasoning.cycles import LatentState
 from lrm_jax.reasoning.halting import HaltingConfig, wants_halt
 from lrm_jax.reasoning.segment import CoreFns, think
-from lrm_jax.types import Answer, Array, Key, Params, Problem, Signals
+from lrm_jax.types import (
+    Answer,
+    Array,
+    Key,
+    Params,
+    Problem,
+    Signals,
+    at_least_float32,
+)
+
+STATES = ("z_h", "z_l")
+"""The states of a carry that can be perturbed."""
 
 
 class LatentCarry(flax.struct.PyTreeNode):
@@ -92,3 +104,32 @@ class LatentReasoner:
         logits = self.core.logits(self.core.cast(params["weights"]), carry.z_h)
         ids = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return Answer(ids, logits, jnp.ones(ids.shape, bool))
+
+    def perturb(
+        self, carry: LatentCarry, keys: Key, sigma: Array, states: Sequence[str]
+    ) -> LatentCarry:
+        """Add Gaussian noise to states, as search does before a segment.
+
+        Args:
+          carry: of `B` lanes.
+          keys: `[B]`; consumed.
+          sigma: `[B]` standard deviation; a lane of 0 keeps its bits.
+          states: names out of `STATES`.
+        """
+        noisy = {}
+        for number, name in enumerate(STATES):
+            if name not in states:
+                continue
+            z = at_least_float32(getattr(carry, name))
+            draw = lambda key, n=number, z=z: jax.random.normal(
+                jax.random.fold_in(key, n), z.shape[1:], z.dtype
+            )
+            scale = sigma.astype(z.dtype)[:, None, None]
+            moved = jnp.where(scale == 0, z, z + scale * jax.vmap(draw)(keys))
+            noisy[name] = moved.astype(getattr(carry, name).dtype)
+        return carry.replace(**noisy)
+
+    def change(self, before: LatentCarry, after: LatentCarry) -> Array:
+        """Return how far a lane's high state moved: root mean square, `[B]`."""
+        moved = at_least_float32(after.z_h) - at_least_float32(before.z_h)
+        return jnp.sqrt(jnp.mean(jnp.square(moved), axis=(1, 2)))
