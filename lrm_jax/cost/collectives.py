@@ -85,26 +85,34 @@ def read_collectives(
 def _of_computation(
     program: hlo.Program, name: str
 ) -> Iterator[tuple[hlo.Instruction, bool]]:
-    """Collectives and whether they are reduce-scatters, by channel once.
+    """Collectives and whether they are reduce-scatters, each once.
 
     A collective that runs beside a fusion is printed in the fusion that starts it,
-    in all that run meanwhile and in the one that awaits it, under one channel.
+    in all that run meanwhile and in the one that awaits it, under one channel. A
+    channel alone says nothing: those of one `shard_map` all have number 1.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     for outer in program.computations[name].values():
         inner = hlo.fused(program, outer) if outer.op == "fusion" else (outer,)
         scattered = "all-reduce-scatter" in outer.attributes.partition(" metadata")[0]
         for instruction in inner:
-            if _kind(instruction.op) is None:
+            kind = _kind(instruction.op)
+            if kind is None:
                 continue
             channel = _CHANNEL.search(instruction.attributes)
-            key = (
-                _kind(instruction.op) or "",
-                channel.group(1) if channel else instruction.name,
-            )
-            if key not in seen:
+            if outer.op == "fusion" and channel:
+                source = _source(instruction)
+                key = (kind, channel.group(1), instruction.shape, source)
+                if key in seen:
+                    continue
                 seen.add(key)
-                yield instruction, scattered and key[0] == "all-reduce"
+            yield instruction, scattered and kind == "all-reduce"
+
+
+def _source(instruction: hlo.Instruction) -> str:
+    """The program's own operation that it is of."""
+    found = re.search(r'op_name="([^"]*)"', instruction.attributes)
+    return found.group(1) if found else ""
 
 
 def _kind(op: str) -> str | None:
@@ -129,7 +137,6 @@ def _collective(
         whole *= group
     if scattered:
         op = "reduce-scatter"
-    source = re.search(r'op_name="([^"]*)"', instruction.attributes)
     if op == "send":
         whole, group, axis = sum(sizes[:1]), 2, DCN
     else:
@@ -142,7 +149,7 @@ def _collective(
         sent_bytes=whole * _share(op, group),
         count=run.times,
         open_loop=run.open_loop,
-        source=source.group(1) if source else "",
+        source=_source(instruction),
     )
 
 

@@ -108,6 +108,19 @@ def test_collectives_by_axis_bytes_and_times():
     assert [c.source for c in found if c.axis == "model"] == ["jit(step)/dot"]
 
 
+def test_collectives_of_a_shard_map_share_a_channel():
+    """All are number 1 there; only what fusions repeat is one and the same."""
+    gather = TEXT[TEXT.index("  %g.1 =") : TEXT.index("  ROOT %c.1")]
+    manual = gather.replace("channel_id=9", "channel_id=1").replace("%p.0", "%mine")
+    lines = manual.replace("%g.1", "%m.1") + manual.replace("%g.1", "%m.2")
+    text = TEXT.replace("  %start = (", lines + "  %start = (")
+    (gathers,) = [
+        row for row in by_axis(read_collectives(hlo.parse(text), AXES))
+        if row["op"] == "all-gather"
+    ]  # fmt: skip
+    assert gathers["count"] == 3 * 6
+
+
 @pytest.mark.parametrize(
     ("attributes", "axis"),
     [

@@ -207,8 +207,9 @@ def test_what_goes_over_the_expert_axis_is_rows(dispatch):
     kernel = params["gate_proj"].nbytes  # 64 KiB; the rows of a group are 1 KiB
     assert kernel == 65_536 and x.nbytes == 2048
     assert max(one.whole_bytes for one in over_experts) <= 2 * x.nbytes
-    # Of kernels, only their gradients meet, each with its copies alone.
-    assert max(one.whole_bytes for one in found) <= 3 * kernel // 4
+    # Of kernels, only their gradients meet, each part with its copies alone.
+    parts = (3 * kernel + params["router"].nbytes) // 4
+    assert max(one.whole_bytes for one in found) <= parts
     assert {one.axis for one in found if one.whole_bytes > 2 * x.nbytes} <= {"data"}
 
 
