@@ -77,7 +77,7 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
       UserError: no such file, damaged gzip, or a line that is no JSON object.
     """
-    for number, line in enumerate(_bytes_of(Path(path)).split(b"\n"), 1):
+    for number, line in enumerate(_lines_of(Path(path)), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -167,18 +167,23 @@ def _text(data: dict[str, Any], name: str, where: str) -> str:
     raise UserError(f"{where}, {name}: expected text or a number, got {_kind(value)}")
 
 
-def _bytes_of(path: Path) -> bytes:
+def _lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, gzip or not, one in memory at a time."""
     if path.is_dir():
         raise UserError(f"{path}: a folder; expected a JSONL file")
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            lines = gzip.open(file) if packed else file
+            first = True
+            for line in lines:
+                yield line.removeprefix(_BOM) if first else line
+                first = False
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    return data.removeprefix(_BOM)
 
 
 def _no_constant(name: str) -> NoReturn:
