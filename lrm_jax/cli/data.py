@@ -1,22 +1,25 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Build a data set in the published on-disk format, or check one.
+"""Build a data set in the published on-disk format, check one, learn from searches.
 
 `build` takes every setting of a preset's `data.` group as key=value or --key value:
 side, train_size, test_size, seed, path (a CSV instead of generated puzzles),
-test_path, min_rating, max_rating, holdout, allow_multiple.
+test_path, min_rating, max_rating, holdout, allow_multiple. `trees` turns the trees of
+`lrm search --trees` into rows to train on.
 """
 
 import argparse
+import dataclasses
 from typing import Any
 
 from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError, table
 
 NAME = "data"
-SUMMARY = "build a data set, seeded; check one"
+SUMMARY = "build a data set, seeded; check one; learn from searches"
 EXAMPLE = (
     "lrm data build sudoku data/sudoku6 side=6 train_size=5000 seed=1\n"
-    "  lrm data check data/sudoku6"
+    "  lrm data check data/sudoku6\n"
+    "  lrm data trees sft trees.jsonl sft.jsonl"
 )
 TAKES_OVERRIDES = True
 _TOLD: dict[str, Any] = {
@@ -26,11 +29,19 @@ _TOLD: dict[str, Any] = {
 }
 _SIDES = {"sudoku": 9, "maze": 30}
 _SHOWN = 20
+_TREE_ROWS = {
+    "sft": "sft: finished paths that are right",
+    "dpo": "dpo: better and worse steps from one place",
+    "prm": "prm: steps with their values",
+    "value": "value: every node's value and visits",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    actions = parser.add_subparsers(dest="action", metavar="build|check", required=True)
+    actions = parser.add_subparsers(
+        dest="action", metavar="build|check|trees", required=True
+    )
     build = actions.add_parser("build", help="write a data set folder", **_TOLD)
     build.add_argument("kind", choices=list(_SIDES), help="what to build")
     build.add_argument("out", metavar="OUT", help="folder to write; new or empty")
@@ -49,11 +60,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--allow-multiple", action="store_true", help="accept several solutions"
     )
+    trees = actions.add_parser("trees", help="search trees as training data")
+    trees.add_argument("kind", choices=_TREE_ROWS, help="; ".join(_TREE_ROWS.values()))
+    trees.add_argument("trees", metavar="TREES", help="file of lrm search --trees")
+    trees.add_argument("out", metavar="OUT", help="JSONL to write")
+    trees.add_argument(
+        "--min-visits", type=int, help="of a step whose value is learned from (2)"
+    )
+    trees.add_argument(
+        "--margin", type=float, help="dpo: least difference of two steps' values (0.2)"
+    )
+    trees.add_argument("--per-tree", type=int, help="most rows of a tree (all)")
+    trees.add_argument(
+        "--wrong-paths", action="store_true", help="sft: the best path even if wrong"
+    )
+    trees.add_argument("--separator", help="between steps (a line end)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it; a check exits 1 when rows are bad or overlap."""
-    return _build(args) if args.action == "build" else _check(args)
+    if args.action != "build" and args.overrides:
+        command = f"lrm data {args.action}"
+        raise UsageError(f"unknown argument {args.overrides[0]!r} of {command}")
+    return {"build": _build, "check": _check, "trees": _trees}[args.action](args)
 
 
 def _build(args: argparse.Namespace) -> Outcome:
@@ -72,8 +101,6 @@ def _build(args: argparse.Namespace) -> Outcome:
 def _check(args: argparse.Namespace) -> Outcome:
     from lrm_jax.data.check import check_dataset
 
-    if args.overrides:
-        raise UsageError(f"unknown argument {args.overrides[0]!r} of lrm data check")
     report = check_dataset(args.path, args.against, allow_multiple=args.allow_multiple)
     lines = [
         f"line {row['line']}: {row['reason']}" if row["line"] >= 0 else row["reason"]
@@ -90,3 +117,14 @@ def _check(args: argparse.Namespace) -> Outcome:
     lines.append(table(["what", "count"], [[k, v] for k, v in counts.items()]))
     lines.append("ok" if report.ok else "NOT OK")
     return Outcome(report.as_json(), "\n".join(lines), DONE if report.ok else FAILED)
+
+
+def _trees(args: argparse.Namespace) -> Outcome:
+    from lrm_jax.recipes.tree_export import ExportConfig, export_trees
+
+    names = [field.name for field in dataclasses.fields(ExportConfig)]
+    given = {name: getattr(args, name) for name in names}
+    cfg = ExportConfig(**{k: v for k, v in given.items() if v is not None})
+    data = export_trees(args.kind, args.trees, args.out, cfg)
+    text = f"{data['rows']} rows of {data['trees']} trees: {data['file']}"
+    return Outcome(data, text)

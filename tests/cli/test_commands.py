@@ -13,6 +13,8 @@ import time
 import pytest
 
 from lrm_jax.cli.main import main
+from lrm_jax.evaluation.step_tree import write_trees
+from tests.evaluation.trees import sum_tree
 
 TINY = [
     "model.d_model=8",
@@ -163,6 +165,19 @@ def test_data_build_and_check(run_json, tmp_path, capfd):
     assert 3 in [row["line"] for row in data["bad"]]
     assert main(["data", "check", str(csv)]) == 1
     assert "line 3: " in capfd.readouterr().out
+
+
+def test_data_trees(run_json, refused, tmp_path):
+    src, out = tmp_path / "trees.jsonl", tmp_path / "rows.jsonl"
+    write_trees(src, [sum_tree()])
+    code, data = run_json("data", "trees", "dpo", src, out, "--margin", "0.9")
+    assert code == 0
+    assert data == {"kind": "dpo", "trees": 1, "rows": 1, "file": str(out)}
+    assert json.loads(out.read_text())["rejected"] == "42+5=48\n"
+    said = refused("data", "trees", "dpo", src, out, "margin=0.9")
+    assert said == "unknown argument 'margin=0.9' of lrm data trees"
+    said = refused("data", "trees", "sft", out, out)
+    assert said.startswith(f"{out}:1: not a search tree")
 
 
 def test_presets(run_json, capfd):
