@@ -8,7 +8,7 @@ that micro-batches, devices and padding change nothing: loss = sum / max(count, 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import chex
 import jax
@@ -173,6 +173,35 @@ def learned_steps(cfg: StepLossConfig, labels: Array, mask: Array) -> Array:
     if cfg.after_error == "mask" and cfg.kind in ("hard", "soft", "mse"):
         return until_first_error(labels, mask, cfg.threshold)
     return mask
+
+
+class Judged(NamedTuple):
+    """What readings say of steps, and what is so.
+
+    Attributes:
+      says: `[B, S]` bool, right by the reading: a probability above 0.5, or a rise.
+      right: `[B, S]` bool, right by the label.
+      known: `[B, S]` bool, where there is something to compare.
+    """
+
+    says: Array  # [B, S]
+    right: Array  # [B, S]
+    known: Array  # [B, S]
+
+
+def judge_steps(
+    cfg: StepLossConfig, logits: Array, labels: Array, mask: Array
+) -> Judged:
+    """Return what is right and wrong by readings and by labels; as `loss_sum` has it.
+
+    Of a text with one label only its last step can be compared.
+    """
+    logits, labels, mask = _clean(cfg, logits, labels, mask)
+    if cfg.kind == "progress":
+        rises, known = progress_targets(labels, mask)
+        return Judged(logits > 0, rises > 0, known)
+    known = last_labelled(mask) if cfg.kind in ("outcome", "implicit") else mask
+    return Judged(logits > 0, labels > cfg.threshold, known)
 
 
 def _clean(

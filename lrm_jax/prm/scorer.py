@@ -54,6 +54,7 @@ def score_steps(
     mask: Array,
     ends: Array,
     *,
+    starts: Array | None = None,
     segment_ids: Array | None = None,
 ) -> Array:
     """Score every step of a batch of texts.
@@ -64,12 +65,16 @@ def score_steps(
       ids: `[B, T]` int32.
       mask: `[B, T]` bool, false where a token is padding, which may be anywhere.
       ends: `[B, S]` int32 index of each step's last token; -1 for no step.
+      starts: `[B]` int32 index of the first token after the prompt; only `implicit`
+        scores need it, which are sums over the tokens from there.
       segment_ids: `[B, T]`, where a row holds several texts.
 
     Returns:
       `[B, S]` scores (`semantics.score`), 0 where there is no step.
     """
-    logits = step_logits(model, params, ids, mask, ends, segment_ids=segment_ids)
+    logits = step_logits(
+        model, params, ids, mask, ends, starts=starts, segment_ids=segment_ids
+    )
     return jnp.where(ends >= 0, score(model.semantics, logits), 0)
 
 
@@ -80,6 +85,7 @@ def step_logits(
     mask: Array,
     ends: Array,
     *,
+    starts: Array | None = None,
     positions: Array | None = None,
     segment_ids: Array | None = None,
 ) -> Array:
@@ -91,6 +97,7 @@ def step_logits(
       ids: `[B, T]` int32.
       mask: `[B, T]` bool.
       ends: `[B, S]` int32; -1 for no step.
+      starts: `[B]` int32, see `score_steps`.
       positions: `[B, T]`; counted over the real tokens of a segment by default.
       segment_ids: `[B, T]`, where a row holds several texts.
     """
@@ -101,6 +108,11 @@ def step_logits(
         positions = text_positions(mask, segment_ids)
     logits = model.forward(params, ids, positions, mask, segment_ids)
     read = jnp.take_along_axis(logits, jnp.maximum(ends, 0), axis=1)
+    if model.semantics == "implicit":
+        if starts is None:
+            raise ValueError("implicit scores are sums: starts says from where")
+        prompt = jnp.take_along_axis(logits, jnp.maximum(starts - 1, 0)[:, None], 1)
+        read = read - jnp.where(starts[:, None] > 0, prompt, 0)
     return jnp.where(ends >= 0, read, 0)
 
 
