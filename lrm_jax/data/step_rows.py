@@ -65,11 +65,13 @@ class StepRow(NamedTuple):
       ids: prompt and whole steps.
       ends: index of each step's last token.
       labels: of each step; None where it is not to be learned.
+      start: index of the first token after the prompt.
     """
 
     ids: list[int]
     ends: list[int]
     labels: list[float | None]
+    start: int
 
 
 def step_row(
@@ -101,7 +103,8 @@ def step_row(
             labels[i] = None
     if all(label is None for label in labels):
         return None
-    return StepRow(found.ids[: found.ends[fit - 1] + 1], found.ends[:fit], labels)
+    ids, ends = found.ids[: found.ends[fit - 1] + 1], found.ends[:fit]
+    return StepRow(ids, ends, labels, found.start)
 
 
 def collate_steps(
@@ -117,7 +120,8 @@ def collate_steps(
     Returns:
       `ids` and `positions` `[B, T]` int32, `mask` `[B, T]` bool (real tokens, the
       prompt's too), `ends` `[B, S]` int32 (-1 for no step), `labels` `[B, S]` float32
-      and `label_mask` `[B, S]` bool, true where a label is to be learned.
+      and `label_mask` `[B, S]` bool, true where a label is to be learned; `starts`
+      `[B]` int32, the first token after the prompt.
     """
     tokens, steps = (len(rows), cfg.seq_len), (len(rows), cfg.max_steps)
     ids = np.full(tokens, pad_id, np.int32)
@@ -140,6 +144,7 @@ def collate_steps(
         "ends": ends,
         "labels": labels,
         "label_mask": label_mask,
+        "starts": np.asarray([row.start for row in rows], np.int32),
     }
 
 
