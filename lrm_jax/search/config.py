@@ -90,11 +90,6 @@ class SearchConfig:
         return self.simulations // self.leaves
 
     @property
-    def depth_limit(self) -> int:
-        """Deepest node there can be."""
-        return min(self.max_depth or self.simulations, self.simulations)
-
-    @property
     def transform(self) -> QTransform:
         """The transform of values, `auto` resolved."""
         if self.q_transform != "auto":

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 
-from lrm_jax.types import Array, Key, Params
+from lrm_jax.types import Array, Key, Params, UserError
 
 State = TypeVar("State")
 ROOT = 0
@@ -109,7 +109,7 @@ class Tree(NamedTuple, Generic[State]):
       proven: `[B, N+1]`, the best value among closed actions, -inf without any.
       terminal: `[B, N+1]` bool, no node below: by the model, or a dead end.
       bad: `[B, N+1]` bool, the model said NaN or infinity; treated as a dead end.
-      keys: `[B, N+1]` of the nodes.
+      keys: `[B, N+1, W]` uint32, the nodes' keys as data: see `node_keys`.
       states: leaves `[B, N+1, ...]`.
     """
 
@@ -126,7 +126,7 @@ class Tree(NamedTuple, Generic[State]):
     proven: Array  # [B, N+1]
     terminal: Array  # [B, N+1]
     bad: Array  # [B, N+1]
-    keys: Key  # [B, N+1]
+    keys: Array  # [B, N+1, W]
     states: State
 
     @property
@@ -143,6 +143,31 @@ class Tree(NamedTuple, Generic[State]):
     def qvalues(self) -> Array:
         """`[B, N+1]`, each node's value seen from its parent: r + gamma V."""
         return self.rewards + self.discounts * self.values
+
+
+def key_data(keys: Key) -> Array:
+    """Return keys as numbers, `[..., W]` uint32, the way trees store them.
+
+    Raises:
+      UserError: keys of a generator that `node_keys` would not take them for.
+    """
+    data = jax.random.key_data(keys)
+    expected, given = _impl(data.shape[-1]), str(jax.random.key_impl(keys))
+    if given != expected:
+        raise UserError(
+            f"search keys are of the generator {given}; expected {expected}, the "
+            "default of this process (jax_default_prng_impl)"
+        )
+    return data
+
+
+def node_keys(data: Array) -> Key:
+    """Return numbers `[..., W]` as the keys they are of."""
+    return jax.random.wrap_key_data(data, impl=_impl(data.shape[-1]))
+
+
+def _impl(width: int) -> str:
+    return "threefry2x32" if width == 2 else str(jax.random.key_impl(jax.random.key(0)))
 
 
 class SearchResult(NamedTuple, Generic[State]):

@@ -1,0 +1,239 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Monte Carlo tree search: select, expand and back up, fused into one loop.
+
+Each step of the loop walks down every tree, asks the model once for all leaves, and
+backs up. Shape letters: `B` trees, `N` simulations, `A` actions.
+"""
+
+import functools
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrm_jax.search.backup import backup
+from lrm_jax.search.config import SearchConfig, check_config
+from lrm_jax.search.expansion import expand, init_tree, leaf_keys
+from lrm_jax.search.gumbel import RootPlan, root_noise_keys, root_plan
+from lrm_jax.search.outcome import recommend
+from lrm_jax.search.selection import Selection, pick, select
+from lrm_jax.search.tree import (
+    ROOT,
+    NodeView,
+    SearchResult,
+    Tree,
+    TreeModel,
+    key_data,
+    node_keys,
+)
+from lrm_jax.types import Array, Key, Params, UserError
+
+State = TypeVar("State")
+
+
+class SearchState(NamedTuple):
+    """A search between two rounds.
+
+    Attributes:
+      tree: so far.
+      plan: of the roots (gumbel only).
+      budgets: `[B]` int32, simulations that each tree may spend.
+      spent: `[B]` int32.
+      collisions: `[B]` int32.
+      round: `[]` int32.
+      problem: as it was given, for the model to read.
+    """
+
+    tree: Tree[Any]
+    plan: RootPlan | None
+    budgets: Array  # [B]
+    spent: Array  # [B]
+    collisions: Array  # [B]
+    round: Array  # []
+    problem: Any = None
+
+
+def search(
+    model: TreeModel[State],
+    params: Params,
+    problem: Any,
+    keys: Key,
+    config: SearchConfig,
+    *,
+    budgets: Array | None = None,
+) -> SearchResult[State]:
+    """Search a tree for every row of a problem.
+
+    Pure; `model` and `config` are static under `jax.jit` (`search_jit` is that).
+
+    Args:
+      model: grows the trees.
+      params: of the model.
+      problem: pytree with a leading axis of trees.
+      keys: `[B]`, one a tree; everything drawn follows from it and the path.
+      config: of the search.
+      budgets: `[B]` int32, simulations of each tree, at most `config.simulations`.
+
+    Raises:
+      UserError: a config that cannot be.
+    """
+    check_config(config)
+    state = start(model, params, problem, keys, config, budgets=budgets)
+    state = jax.lax.while_loop(
+        lambda state: jnp.any(active_trees(state, config)),
+        lambda state: advance(model, params, state, config),
+        state,
+    )
+    return finish(state, config)
+
+
+search_jit = functools.partial(jax.jit, static_argnames=("model", "config"))(search)
+
+
+def start(
+    model: TreeModel[State],
+    params: Params,
+    problem: Any,
+    keys: Key,
+    config: SearchConfig,
+    *,
+    budgets: Array | None = None,
+) -> SearchState:
+    """Return the state before the first round: roots, and what they plan."""
+    data = key_data(keys)
+    root, state = model.root(params, problem, keys)
+    tree = init_tree(root, state, data, config)
+    if config.dirichlet_fraction and config.method != "gumbel":
+        tree = _with_noise(tree, config)
+    return begin(tree, config, budgets=budgets)._replace(problem=problem)
+
+
+def begin(
+    tree: Tree[Any], config: SearchConfig, *, budgets: Array | None = None
+) -> SearchState:
+    """Return the state before the first round on trees that are there."""
+    trees = tree.visits.shape[0]
+    most = jnp.full((trees,), config.simulations, jnp.int32)
+    budgets = most if budgets is None else jnp.clip(budgets.astype(jnp.int32), 0, most)
+    plan = None
+    if config.method == "gumbel":
+        children = tree.children[:, ROOT]
+        before = pick(tree.visits, jnp.maximum(children, 0))
+        before = jnp.where(children >= 0, before, 0)
+        valid = tree.prior_logits[:, ROOT] > -jnp.inf
+        plan = root_plan(node_keys(tree.keys[:, ROOT]), valid, before, budgets, config)
+    nothing = jnp.zeros((trees,), jnp.int32)
+    return SearchState(tree, plan, budgets, nothing, nothing, jnp.zeros((), jnp.int32))
+
+
+def active_trees(state: SearchState, config: SearchConfig) -> Array:
+    """Return `[B]` bool: trees with budget left and something open below the root."""
+    left = state.round * config.leaves < state.budgets
+    return left & (state.tree.open_actions[:, ROOT] > 0)
+
+
+def advance(
+    model: TreeModel[Any], params: Params, state: SearchState, config: SearchConfig
+) -> SearchState:
+    """Run one round: one leaf in every tree that is active."""
+    tree, active = state.tree, active_trees(state, config)
+    selection = select(tree, state.plan, active, config)
+    keys = leaf_keys(tree, selection, _judged(tree, selection))
+    expansion, made = model.step(
+        params,
+        view_of(tree, selection)._replace(problem=state.problem),
+        selection.action,
+        node_keys(keys),
+    )
+    slot = first_slot(tree, config) + state.round
+    tree, leaf = expand(tree, selection, slot, expansion, made, keys, config)
+    tree = backup(tree, selection, leaf, config)
+    return state._replace(tree=tree, spent=state.spent + active, round=state.round + 1)
+
+
+def first_slot(tree: Tree[Any], config: SearchConfig) -> int:
+    """Return the id of the first node that this search can make."""
+    return tree.visits.shape[1] - config.simulations
+
+
+def view_of(tree: Tree[State], selection: Selection) -> NodeView[State]:
+    """Return what the model may read to make the selected leaves."""
+    return NodeView(
+        states=tree.states,
+        tree=jnp.arange(len(selection.parent), dtype=jnp.int32),
+        node=selection.parent,
+        ancestors=selection.ancestors,
+        depth=selection.depth,
+        active=selection.active,
+    )
+
+
+def _judged(tree: Tree[Any], selection: Selection) -> Array:
+    """How often each leaf was judged before, `[B]`."""
+    there = selection.child >= 0
+    return jnp.where(there, pick(tree.visits, jnp.maximum(selection.child, 0)), 0)
+
+
+def _with_noise(tree: Tree[State], config: SearchConfig) -> Tree[State]:
+    """Mix Dirichlet noise into the roots' priors."""
+    logits = tree.prior_logits[:, ROOT]
+    valid = logits > -jnp.inf
+    alpha = jnp.full(logits.shape[1:], config.dirichlet_alpha, logits.dtype)
+    draw = lambda key: jax.random.loggamma(key, alpha, dtype=logits.dtype)
+    noise = jax.vmap(draw)(root_noise_keys(node_keys(tree.keys[:, ROOT])))
+    # A Dirichlet draw over the valid actions alone: gammas over their sum.
+    noise = jax.nn.softmax(jnp.where(valid, noise, -jnp.inf), axis=-1)
+    share = config.dirichlet_fraction
+    mixed = (1 - share) * jax.nn.softmax(logits, axis=-1) + share * noise
+    least = jnp.finfo(logits.dtype).tiny
+    mixed = jnp.where(valid, jnp.log(jnp.maximum(mixed, least)), -jnp.inf)
+    return tree._replace(prior_logits=tree.prior_logits.at[:, ROOT].set(mixed))
+
+
+def finish(state: SearchState, config: SearchConfig) -> SearchResult[Any]:
+    """Return what a search found."""
+    tree = state.tree
+    action, weights, edges = recommend(tree, state.plan, config)
+    new = tree.visits[:, first_slot(tree, config) :]
+    made = jnp.sum(new > 0, axis=-1, dtype=jnp.int32)
+    return SearchResult(
+        tree=tree,
+        action=action,
+        weights=weights,
+        value=tree.values[:, ROOT],
+        qvalues=jnp.where(edges.seen, edges.qvalues, jnp.nan),
+        visits=edges.visits,
+        simulations=state.spent,
+        expansions=made,
+        collisions=state.collisions,
+        closed=tree.closed[:, ROOT],
+        bad=jnp.any(tree.bad, axis=-1),
+    )
+
+
+def check_result(result: SearchResult[Any]) -> None:
+    """Refuse trees in which the model said NaN or infinity; waits for the device.
+
+    Raises:
+      UserError: names the lane, the node, and the actions that lead to it.
+    """
+    bad = np.asarray(result.bad)
+    if not bad.any():
+        return
+    lane = int(np.flatnonzero(bad)[0])
+    node = int(np.flatnonzero(np.asarray(result.tree.bad[lane]))[0])
+    parents, actions = (
+        np.asarray(x[lane]) for x in (result.tree.parents, result.tree.actions)
+    )
+    path: list[str] = []
+    at = node
+    while at > ROOT:
+        path.insert(0, str(actions[at]))
+        at = int(parents[at])
+    raise UserError(
+        f"search: the model's value, reward or prior is NaN or infinite in lane {lane} "
+        f"at node {node} (actions {'-'.join(path) or 'none, the root'}); "
+        f"{int(bad.sum())} of {len(bad)} lanes have such nodes"
+    )
