@@ -55,6 +55,18 @@ class Completions(NamedTuple):
     thinking_tokens: Array  # [B]
 
 
+class Resumed(NamedTuple):
+    """Where rows go on whose text was begun by another call.
+
+    Attributes:
+      slot: `[B]` int32, of the first token to be written.
+      search: `[B]` int32, state of the search for stop strings.
+    """
+
+    slot: Array  # [B]
+    search: Array  # [B]
+
+
 class Rows(NamedTuple):
     """What a row decodes under, none of which it changes.
 
@@ -62,13 +74,15 @@ class Rows(NamedTuple):
       sampling: of each row.
       budget: of each row, or None.
       keys: `[B]`, of the sequences.
-      prompt_length: `[B]` int32, tokens of the prompt: the first position to fill.
+      prompt_length: `[B]` int32, tokens before the row's: the first position to fill.
+      resumed: where rows go on, None where they begin behind prompts of one width.
     """
 
     sampling: SamplingParams
     budget: TokenBudget | None
     keys: Key  # [B]
     prompt_length: Array  # [B]
+    resumed: Resumed | None = None
 
 
 class RowState(NamedTuple):
@@ -104,7 +118,8 @@ def begin_rows(rows: Rows) -> RowState:
     """Return the state before the first token."""
     zeros = jnp.zeros_like(rows.prompt_length)
     thought = None if rows.budget is None else begin_thoughts(rows.budget)
-    return RowState(zeros, zeros, rows.sampling.max_new > 0, zeros, zeros, thought)
+    search = zeros if rows.resumed is None else rows.resumed.search
+    return RowState(zeros, zeros, rows.sampling.max_new > 0, zeros, search, thought)
 
 
 def write_token(
@@ -216,7 +231,7 @@ class Writer(NamedTuple):
       model: the token model.
       params: its parameters.
       stops: what ends a row.
-      width: of the prompts: the slot of the first token written.
+      width: of the prompts: the slot of the first token written, unless `Rows` says.
       pad_id: written in rows that have ended.
     """
 
@@ -251,13 +266,14 @@ class Writer(NamedTuple):
           at: how many tokens of its row come before the newest, `[]` for all rows
             or `[B]` for each.
         """
+        first = self.width if rows.resumed is None else rows.resumed.slot
         hidden, cache = self.model.extend(
             self.params,
             state.last[:, None],
             (rows.prompt_length + at)[:, None],
             state.active[:, None],
             cache,
-            self.width + at,
+            first + at,
         )
         logits = self.model.logits(self.params, hidden[:, 0])
         state, written = self.write(logits, rows, state)

@@ -108,14 +108,11 @@ def generate_refilled(
             model, whole.params, part.prompt_ids, part.prompt_mask, slots=width
         )
         rows = make_rows(read, group_size, part, whole.key)
-        queue = _Queue(read, rows, group_size, whole.refill_at)
+        queue = Queue(read, rows, group_size, whole.refill_at)
         writer = Writer(model, whole.params, whole.stops, width, pad_id)
-        last = jax.lax.while_loop(
-            lambda now: now.state.active.any() | (now.next_row < queue.size),
-            lambda now: _write_on(writer, *_refill(writer, queue, now)),
-            _no_lanes(writer, queue, -(-lanes // parts), max_new_tokens),
-        )
-        return Refilled(last.out, last.steps[None])
+        slots = width + max_new_tokens
+        last = write_queue(writer, queue, -(-lanes // parts), max_new_tokens, slots)
+        return Refilled(last.completions, last.steps[None])
 
     requests = Requests(prompt_ids, prompt_mask, sequence_ids, sampling, budget)
     whole = _Whole(params, key, stops, -(-jnp.asarray(refill_at) // parts))
@@ -139,27 +136,83 @@ generate_refilled_jit = jax.jit(
 """`generate_refilled`, compiled once for each (Q, G, P, C, lanes)."""
 
 
-class _Queue(NamedTuple):
-    """Rows to be written, and the prompts they begin with."""
+class Queue(NamedTuple):
+    """Rows to be written, and the prompts they begin with.
+
+    Attributes:
+      read: the prompts.
+      rows: `[B]`, those of a prompt are neighbours.
+      group_size: rows of a prompt.
+      refill_at: see `generate_refilled`.
+      keep_pages: of rows that go on (`Rows.resumed`), keep what the model remembers
+        of them, see `WrittenQueue`.
+      order: `[B]` int32, the rows as they are taken; None: as they come.
+      wanted: `[]` int32, how many of the first are written; None for all.
+    """
 
     read: Prefilled
     rows: Rows  # [B]
     group_size: int
     refill_at: Array | int
+    keep_pages: bool = False
+    order: Array | None = None
+    wanted: Array | None = None
 
     @property
     def size(self) -> int:
+        """Rows, B."""
         return self.rows.prompt_length.shape[0]
+
+    @property
+    def end(self) -> Array | int:
+        """How many rows are written."""
+        return self.size if self.wanted is None else self.wanted
+
+    def row(self, place: Array) -> Array:
+        """Return which rows are taken at `place` `[N]`."""
+        place = jnp.minimum(place, self.size - 1)
+        return place if self.order is None else self.order[place]
 
     def take(self, index: Array) -> Rows:
         """Return what rows `[N]` decode under."""
         rows = self.rows
+        of = lambda tree: jax.tree.map(lambda x: x[index], tree)
         return Rows(
-            jax.tree.map(lambda x: x[index], rows.sampling),
+            of(rows.sampling),
             None if rows.budget is None else rows.budget.take(index),
             rows.keys[index],
             rows.prompt_length[index],
+            of(rows.resumed),
         )
+
+
+class WrittenQueue(NamedTuple):
+    """Rows of a queue once they are written.
+
+    Attributes:
+      completions: `[B]`.
+      steps: `[]` int32, calls of the model with one token a lane.
+      pages: a cache of B lanes and C slots: what the model remembers of the token
+        before each row's first and of the row's, but for the newest, which it has
+        not read: as many as the row has tokens. None where they are not kept.
+    """
+
+    completions: Completions
+    steps: Array  # []
+    pages: Any
+
+
+def write_queue(
+    writer: Writer, queue: Queue, lanes: int, max_new_tokens: int, slots: int
+) -> WrittenQueue:
+    """Write all rows of a queue, `lanes` at a time, in caches of `slots`."""
+    last = jax.lax.while_loop(
+        lambda now: now.state.active.any() | (now.next_row < queue.end),
+        lambda now: _write_on(writer, *_refill(writer, queue, now)),
+        _no_lanes(writer, queue, lanes, max_new_tokens, slots),
+    )
+    last = _keep_pages(writer, queue, last)
+    return WrittenQueue(last.out, last.steps, last.pages)
 
 
 class _Lanes(NamedTuple):
@@ -169,29 +222,73 @@ class _Lanes(NamedTuple):
     cache: Any
     out: Completions  # [B, C]
     steps: Array  # []
+    pages: Any  # [B, C]
 
 
-def _no_lanes(writer: Writer, queue: _Queue, lanes: int, max_new_tokens: int) -> _Lanes:
+def _no_lanes(
+    writer: Writer, queue: Queue, lanes: int, max_new_tokens: int, slots: int
+) -> _Lanes:
     """Return free lanes, before the first row."""
     nobody = jnp.full(lanes, queue.size, jnp.int32)
     state = begin_rows(queue.take(nobody - 1))
     dtype = queue.read.logits.dtype
+    make = writer.model.init_cache
     return _Lanes(
         nobody,
         jnp.int32(0),
         state._replace(active=jnp.zeros(lanes, bool)),
-        writer.model.init_cache(lanes, writer.width + max_new_tokens),
+        make(lanes, slots),
         _empty(queue.size, max_new_tokens, writer.pad_id, dtype),
         jnp.int32(0),
+        make(queue.size, max_new_tokens) if queue.keep_pages else None,
     )
 
 
-def _refill(writer: Writer, queue: _Queue, now: _Lanes) -> tuple[_Queue, Rows, _Lanes]:
+def _keep_pages(writer: Writer, queue: Queue, now: _Lanes) -> _Lanes:
+    """Return lanes with the pages kept of rows that have ended."""
+    if not queue.keep_pages:
+        return now
+    row = jnp.where(now.state.active, queue.size, now.row)  # the others' are dropped
+    resumed = queue.take(jnp.minimum(now.row, queue.size - 1)).resumed
+    if resumed is None:
+        raise ValueError("pages are kept of rows that go on from a slot of their own")
+    first, width = resumed.slot - 1, now.out.ids.shape[1]
+    pages = cut_pages(writer.model, now.cache, first, width)
+    lane_axes, _ = cache_axes(writer.model)
+
+    def keep(kept: Array, new: Array, lane_axis: int) -> Array:
+        lanes_first = jnp.moveaxis(kept, lane_axis, 0)
+        put = lanes_first.at[row].set(jnp.moveaxis(new, lane_axis, 0), mode="drop")
+        return jnp.moveaxis(put, 0, lane_axis)
+
+    return now._replace(pages=jax.tree.map(keep, now.pages, pages, lane_axes))
+
+
+def cut_pages(model: TokenModel[Any], cache: Any, first: Array, length: int) -> Any:
+    """Return slots `first[i]` to `first[i] + length` of every lane `i` as a cache.
+
+    What would lie beyond the last slot repeats it.
+    """
+    lane_axes, slot_axes = cache_axes(model)
+
+    def cut(leaf: Array, lane_axis: int, slot_axis: int) -> Array:
+        slots = first[:, None] + jnp.arange(length)[None]  # [N, length]
+        slots = jnp.minimum(slots, leaf.shape[slot_axis] - 1)
+        shape = [1] * leaf.ndim
+        shape[lane_axis], shape[slot_axis] = slots.shape
+        ordered = slots if lane_axis < slot_axis else slots.T
+        return jnp.take_along_axis(leaf, ordered.reshape(shape), axis=slot_axis)
+
+    return jax.tree.map(cut, cache, lane_axes, slot_axes)
+
+
+def _refill(writer: Writer, queue: Queue, now: _Lanes) -> tuple[Queue, Rows, _Lanes]:
     """Give every free lane the next row, and write that row's first token."""
+    now = _keep_pages(writer, queue, now)
     free, last = ~now.state.active, queue.size - 1
-    row = now.next_row + jnp.cumsum(free) - 1
-    fills = free & (row <= last)
-    row = jnp.where(fills, row, jnp.where(free, queue.size, now.row))
+    place = now.next_row + jnp.cumsum(free) - 1
+    fills = free & (place < queue.end)
+    row = jnp.where(fills, queue.row(place), jnp.where(free, queue.size, now.row))
     seats = jnp.minimum(row, last)
     rows, parents = queue.take(seats), seats // queue.group_size
     cache = _seat(writer.model, queue.read, parents, fills, now.cache)
@@ -205,16 +302,17 @@ def _refill(writer: Writer, queue: _Queue, now: _Lanes) -> tuple[_Queue, Rows, _
         cache,
         _record(now.out, begun, after, written, row),
         now.steps,
+        now.pages,
     )
     return queue, rows, lanes
 
 
-def _write_on(writer: Writer, queue: _Queue, rows: Rows, now: _Lanes) -> _Lanes:
+def _write_on(writer: Writer, queue: Queue, rows: Rows, now: _Lanes) -> _Lanes:
     """Write tokens until as many lanes are free as a refill needs."""
 
     def goes_on(now: _Lanes) -> Array:
         free = jnp.sum(~now.state.active)
-        waits = (now.next_row >= queue.size) | (free < queue.refill_at)
+        waits = (now.next_row >= queue.end) | (free < queue.refill_at)
         return now.state.active.any() & waits
 
     def step(now: _Lanes) -> _Lanes:
