@@ -18,6 +18,7 @@ from lrm_jax.data.verify.verdict import Verdict
 from lrm_jax.evaluation.answers import answer_entropy, best_constant, pass_at_k
 from lrm_jax.reasoning.decoding import Completions
 from lrm_jax.recipes.grpo_config import GrpoRunConfig
+from lrm_jax.recipes.policy_build import state_shardings
 from lrm_jax.recipes.policy_config import GREEDY
 from lrm_jax.recipes.policy_eval import batches_of
 from lrm_jax.recipes.shared_scoring import judge
@@ -65,7 +66,6 @@ class PolicyEvaluation:
           UserError: there are none, or one leaves no room for its completion.
         """
         self._config, self._source, self._sampler = config, source, sampler
-        self._mesh = sharding.make_mesh(config.mesh)
         self.examples = source.test[: config.eval.size or None]
         if not self.examples:
             raise UserError("data.test_size=0: no held-out example to evaluate on")
@@ -115,9 +115,10 @@ class PolicyEvaluation:
         return found
 
     def place(self, weights: Params) -> Params:
-        """Put weights on the mesh, whole on every device."""
-        mesh = self._mesh
-        return sharding.put(weights, sharding.replicated(mesh, weights))
+        """Put weights on the sampler's mesh, split as training splits them."""
+        sampler = self._sampler
+        where = state_shardings(sampler.mesh, sampler.policy, weights)
+        return sharding.put(weights, where)
 
     def write(self, weights: Params, *, count: int = 0) -> Judged:
         """Complete every held-out prompt: greedily, or `count` times by sampling.

@@ -120,6 +120,7 @@ def _evaluate_all(
         step=result.step,
         source=run.source,
         reasoner=run.reasoner,
+        mesh=run.mesh,
     ).evaluate()
 
 

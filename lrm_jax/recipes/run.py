@@ -5,13 +5,14 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lrm_jax import processes, sharding
 from lrm_jax.config import from_dict
@@ -27,55 +28,22 @@ from lrm_jax.models.latent import latent_core
 from lrm_jax.reasoning.budget import ThinkingBudget
 from lrm_jax.reasoning.halting import RULES
 from lrm_jax.reasoning.latent import LatentReasoner
-from lrm_jax.recipes.latent_build import check_fit, eval_cap, split_lanes
+from lrm_jax.recipes.latent_build import (
+    check_fit,
+    eval_cap,
+    latent_step,
+    split_lanes,
+)
 from lrm_jax.recipes.run_config import RunConfig
+from lrm_jax.recipes.run_mesh import latent_mesh
+from lrm_jax.recipes.solution import Solution
+from lrm_jax.recipes.state_axes import latent_state_axes, shardings_of
 from lrm_jax.training import files
 from lrm_jax.training.loading import load_params, parse_source
 from lrm_jax.training.run_folder import read_config
 from lrm_jax.types import Judge, Params, Problem, UserError
 
 Budget = str | int | ThinkingBudget
-
-
-@dataclasses.dataclass(frozen=True)
-class Solution:
-    """One problem, thought through.
-
-    Attributes:
-      answer: as text, row by row.
-      valid: whether it is right by the rules; None where the kind has none.
-      steps: segments spent.
-      halted: whether the reasoner stopped itself.
-      trace: what it thought after each segment.
-      view: how the puzzle is written.
-    """
-
-    answer: str
-    valid: bool | None
-    steps: int
-    halted: bool
-    trace: ThoughtTrace
-    view: PuzzleView
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values: the answer and every step of the thinking."""
-        thinking = [
-            {
-                "step": i + 1,
-                "answer": self.view.render(ids),
-                "halt_prob": round(float(halt), 6),
-            }
-            for i, (ids, halt) in enumerate(
-                zip(self.trace.preds, self.trace.halt_prob, strict=True)
-            )
-        ]
-        return {
-            "answer": self.answer,
-            "valid": self.valid,
-            "steps": self.steps,
-            "halted": self.halted,
-            "thinking": thinking,
-        }
 
 
 class Run:
@@ -91,6 +59,7 @@ class Run:
         warning: str | None = None,
         source: PuzzleSource | None = None,
         reasoner: LatentReasoner | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """Bind parameters (averaged ones where there are) to a config.
 
@@ -102,15 +71,16 @@ class Run:
           warning: why it is not the newest step, see `LoadedParams`.
           source: the run's own data, where it is at hand.
           reasoner: the one training used, so that nothing compiles twice.
+          mesh: the one training used; by default the one it would use.
         """
         self.config = config
         self.step, self.warning = step, warning
         self.run_dir = run_dir
-        self.mesh = sharding.make_mesh(config.mesh)
-        self.reasoner = reasoner or LatentReasoner(
-            latent_core(config.model), config.halting
-        )
-        self.params = sharding.put(params, sharding.replicated(self.mesh, params))
+        core = latent_core(config.model)
+        self.reasoner = reasoner or LatentReasoner(core, config.halting)
+        self.mesh = mesh or latent_mesh(config, latent_step(config, core))
+        where = shardings_of(self.mesh, params, latent_state_axes(core))
+        self.params = sharding.put(params, where)
         self._source = source
 
     @cached_property
@@ -344,12 +314,23 @@ def load(run: str) -> Run:
     folder, which = parse_source(run)
     config = from_dict(RunConfig, read_config(folder))
     core = latent_core(config.model)
-    abstract = jax.eval_shape(core.init, jax.random.key(0))
-    loaded = load_params(folder, which, abstract=abstract)
+    mesh = latent_mesh(config, latent_step(config, core))
+    place = partial(shardings_of, mesh, axes_of=latent_state_axes(core))
+    shapes = jax.eval_shape(core.init, jax.random.key(0))
+    placed = lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+    abstract = jax.tree.map(placed, shapes, place(shapes))
+    loaded = load_params(folder, which, abstract=abstract, place=place)
     params = loaded.params
     if loaded.ema is not None:
         params = {**params, "weights": loaded.ema}
-    return Run(config, params, run_dir=folder, step=loaded.step, warning=loaded.warning)
+    return Run(
+        config,
+        params,
+        run_dir=folder,
+        step=loaded.step,
+        warning=loaded.warning,
+        mesh=mesh,
+    )
 
 
 def _by_part(

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lrm_jax import sharding
 from lrm_jax.data.chat import PromptEncoder
@@ -27,6 +28,7 @@ from lrm_jax.recipes.policy_build import (
 )
 from lrm_jax.recipes.policy_config import PolicyRunBase, find_task, fit_vocabulary
 from lrm_jax.recipes.policy_eval import batches_of
+from lrm_jax.recipes.run_mesh import policy_mesh
 from lrm_jax.recipes.token_sampler import STOPS, Sampler, Sampling
 from lrm_jax.recipes.token_thinking import WAIT, Budget, Thinking
 from lrm_jax.training import files
@@ -80,6 +82,7 @@ class TokenRun:
         run_dir: str | None = None,
         step: int = 0,
         warning: str | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """Bind parameters to a config.
 
@@ -89,11 +92,12 @@ class TokenRun:
           run_dir: where reports go; None keeps them in memory.
           step: optimizer steps behind the parameters.
           warning: why it is not the newest step, see `LoadedParams`.
+          mesh: where the weights lie; by default the one training would use.
         """
         self.tokenizer = tokenizer_of(config)
         self.config = fit_vocabulary(config, self.tokenizer)
         self.step, self.run_dir, self.warning = step, run_dir, warning
-        self.mesh = sharding.make_mesh(config.mesh)
+        self.mesh = mesh or policy_mesh(self.config)
         self.policy = token_policy(self.config.model)
         where = state_shardings(self.mesh, self.policy, weights)
         self.weights = sharding.put(weights, where)
@@ -320,7 +324,7 @@ class TokenRun:
 def open_run(run: str) -> TokenRun:
     """Open `RUN[@step]`, trained by any recipe of token policies, or imported."""
     folder, _ = parse_source(run)
-    mesh = sharding.make_mesh(read_policy_config(folder).mesh)
+    mesh = policy_mesh(read_policy_config(folder))
     loaded = load_policy(run, mesh)
     return TokenRun(
         loaded.config,
@@ -328,4 +332,5 @@ def open_run(run: str) -> TokenRun:
         run_dir=folder,
         step=loaded.step,
         warning=loaded.warning,
+        mesh=mesh,
     )

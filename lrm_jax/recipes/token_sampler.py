@@ -59,6 +59,7 @@ class Sampler:
     Attributes:
       policy: the model's functions.
       tokenizer: text to ids.
+      mesh: where prompts go.
       tags: of a thought; None where the vocabulary has none.
     """
 
@@ -78,7 +79,7 @@ class Sampler:
           mesh: where prompts go.
           stop_strings: texts that end a completion, besides the end tokens.
         """
-        self.policy, self.tokenizer, self._mesh = policy, tokenizer, mesh
+        self.policy, self.tokenizer, self.mesh = policy, tokenizer, mesh
         self.stop_strings = tuple(stop_strings)
         written = tokenizer.token_bytes()
         # Rows of the model beyond the vocabulary write nothing.
@@ -128,7 +129,7 @@ class Sampler:
           UserError: a prompt is empty or has no room, or the budget means nothing
             here.
         """
-        parts = sharding.batch_shards(self._mesh)
+        parts = sharding.batch_shards(self.mesh)
         count = -(-(rows or len(prompts)) // parts) * parts
         prompts, real = self._filled(prompts, count), len(prompts) * group_size
         ids, mask = self._pad(prompts, max_new=max_new, width=width)
@@ -149,7 +150,7 @@ class Sampler:
         arrays = {"ids": ids, "mask": mask}
         placed = sharding.put(arrays, {n: self._where(x) for n, x in arrays.items()})
         inputs = (self.policy, weights, placed["ids"], placed["mask"])
-        with sharding.use_mesh(self._mesh):
+        with sharding.use_mesh(self.mesh):
             if not 0 < lanes < total:
                 return Decoding(generate_jit(*inputs, **options), real)
             found = generate_refilled_jit(*inputs, lanes=lanes, **options)
@@ -214,5 +215,5 @@ class Sampler:
 
     def _where(self, array: np.ndarray) -> NamedSharding:
         """Split prompts over the devices."""
-        spec = sharding.partition_spec(("batch", None), self._mesh, array.shape)
-        return NamedSharding(self._mesh, spec)
+        spec = sharding.partition_spec(("batch", None), self.mesh, array.shape)
+        return NamedSharding(self.mesh, spec)

@@ -43,8 +43,8 @@ def _sampler(policy, data=1):
 def _write(sampler, policy, **how):
     how = {"max_new": LONG, "group_size": 2, "rows": 8, "sampling": Sampling()} | how
     weights = policy[1]
-    if sampler._mesh.size > 1:
-        where = sharding.replicated(sampler._mesh, weights)
+    if sampler.mesh.size > 1:
+        where = sharding.replicated(sampler.mesh, weights)
         weights = sharding.put(weights, where)
     decoding = sampler.start(weights, PROMPTS, jax.random.key(5), **how)
     return sampler.collect(decoding), decoding
