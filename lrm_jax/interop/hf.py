@@ -87,7 +87,11 @@ def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
       UserError: the folder is incomplete or damaged, or holds a model that is not
         known, or weights that do not fit its config.
     """
-    there = open_hf(folder, **changes)
+    return take_all(open_hf(folder, **changes))
+
+
+def take_all(there: HfFolder) -> HfPolicy:
+    """Read every tensor of a folder that is open."""
     cfg, weights = there.cfg, there.weights
     abstract = jax.eval_shape(token_policy(cfg).init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)
@@ -101,11 +105,21 @@ def load_hf(folder: str | Path, **changes: Any) -> HfPolicy:
 
 def open_hf(folder: str | Path, **changes: Any) -> HfFolder:
     """Read config and headers of a Hugging Face folder, see `load_hf`."""
-    folder = Path(folder)
-    raw = read_hf_config(folder)
+    raw = read_hf_config(Path(folder))
+    policy_config(raw)  # what is wrong with it comes before its weights
+    return open_parts(raw, HfWeights(Path(folder), fp8_block(raw)), **changes)
+
+
+def open_parts(raw: dict[str, Any], weights: HfWeights, **changes: Any) -> HfFolder:
+    """Fit headers to a config, see `open_hf`.
+
+    Args:
+      raw: of a policy, as `config.json` would have it.
+      weights: with the tensors of that policy and no others.
+      **changes: see `load_hf`.
+    """
     cfg = dataclasses.replace(policy_config(raw), **changes)
-    cfg = _with_tokenizer(cfg, folder)
-    weights = HfWeights(folder, _fp8_block(raw))
+    cfg = _with_tokenizer(cfg, weights.folder)
     sha256 = weights.fingerprint()
     cfg, notes = _settle_head(cfg, weights)
     entries = hf_layout(cfg)
@@ -219,7 +233,7 @@ def _check_names(
     return [name for name in unused if not (name == LM_HEAD and cfg.tied_embeddings)]
 
 
-def _fp8_block(raw: Mapping[str, Any]) -> tuple[int, int]:
+def fp8_block(raw: Mapping[str, Any]) -> tuple[int, int]:
     """Return the block of FP8 scales; other quantisations are refused."""
     quantised = raw.get("quantization_config")
     if not quantised:

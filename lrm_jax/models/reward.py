@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lrm_jax.models.kv_cache import KVCache
@@ -56,8 +57,15 @@ class RewardModel:
     def read(self, params: Params, hidden: Array) -> Array:
         """Return logits `[...]`, float32 at least, of hidden states `[..., D]`.
 
-        The head is linear; an imported one may have a bias.
+        The head is linear; an imported one may have a bias, and a layer before it
+        (`hidden`, as Qwen2.5-Math-PRM has: linear, ReLU, linear).
         """
+        layer = params["value_head"].get("hidden")
+        if layer is not None:
+            wide = at_least_float32(hidden)
+            kernel = layer["kernel"].astype(wide.dtype)
+            bias = jnp.broadcast_to(layer["bias"].astype(wide.dtype), wide.shape)
+            hidden = jax.nn.relu(wide @ kernel + bias)
         # One column: a product in float32 costs nothing, and keeps scores apart that
         # activations in bfloat16 would make equal.
         logit = self.backbone.value(params, at_least_float32(hidden))
