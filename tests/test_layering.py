@@ -21,7 +21,7 @@ _BASE = {"types", "config", "processes"}
 _NUMERIC = _BASE | {"masked", "losses", "logprobs", "steps", "sharding"}
 _BELOW = _NUMERIC | {
     *{"cost", "data", "models", "reasoning", "prm", "search", "rl"},
-    *{"training", "evaluation", "interop"},
+    *{"storage", "training", "evaluation", "interop"},
 }
 _TOP = _BELOW | {"meshes", "recipes", "presets", "tooling"}
 # A room (a module or folder of lrm_jax/) -> the other rooms it may import.
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "config": {"types"},
     "processes": set(),
+    "storage": {"types"},
     "masked": _BASE,
     "steps": _BASE,
     "sharding": _BASE,
@@ -42,8 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "prm": _NUMERIC,
     "search": _NUMERIC | {"reasoning", "prm"},
     "rl": _NUMERIC | {"reasoning", "prm"},
-    "training": _BASE | {"masked", "sharding", "cost"},
-    "evaluation": _BASE | {"masked", "data", "reasoning", "search", "prm", "cost"},
+    "training": _BASE | {"masked", "sharding", "cost", "storage"},
+    "evaluation": _BASE
+    | {"masked", "data", "reasoning", "search", "prm", "cost", "storage"},
     "interop": _BASE | {"models"},
     "recipes": _TOP,
     "presets": _TOP,

@@ -28,6 +28,7 @@ from lrm_jax.cli import (
     quickstart,
     report,
     sample,
+    search,
     solve,
     sweep,
     train,
@@ -55,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     train,
     eval,
     solve,
+    search,
     sample,
     sweep,
     report,
@@ -154,6 +156,11 @@ def _run(command: Command, args: argparse.Namespace) -> tuple[int, Outcome | Non
 
         if isinstance(error, UserError):
             return _refuse(error), None
+        from lrm_jax.storage.paths import StoreAwayError
+
+        if isinstance(error, StoreAwayError):
+            _refuse(error)
+            return FAILED, None
         traceback.print_exc()
         return FAILED, None
     finally:

@@ -7,7 +7,6 @@ Runs whose configs differ in nothing but the seed are one row: mean ± standard 
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from lrm_jax.evaluation import metrics, plots, policy_plots, report_page
 from lrm_jax.evaluation.run_records import RunGroup, group_runs, read_run
 from lrm_jax.evaluation.tables import as_csv, latex, markdown, table_rows
+from lrm_jax.storage.paths import to_read
 from lrm_jax.types import UserError
 
 FORMATS = ("md", "tex", "csv", "png", "html")
@@ -38,8 +38,8 @@ def write_report(
     if not run_dirs:
         raise UserError("report: no run folder given")
     groups = group_runs([read_run(path) for path in run_dirs])
-    default = Path(run_dirs[0] if len(run_dirs) == 1 else ".") / "report"
-    out = Path(out_dir) if out_dir is not None else default
+    default = to_read(run_dirs[0] if len(run_dirs) == 1 else ".") / "report"
+    out = to_read(out_dir) if out_dir is not None else default
     rows = table_rows(groups)
     pictures = draw(groups) if {"png", "html"} & set(formats) else {}
     contents: dict[str, bytes] = {}

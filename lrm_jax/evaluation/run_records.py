@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from lrm_jax.storage.logs import read_log
+from lrm_jax.storage.paths import AnyPath, to_read
 from lrm_jax.types import UserError
 
 NOT_IDENTITY = ("seed", "name", "mesh")
@@ -26,7 +27,7 @@ class RunRecord:
       evaluation: of report/eval.json, or None.
     """
 
-    path: Path
+    path: AnyPath
     config: dict[str, Any]
     metrics: list[dict[str, Any]]
     evaluation: dict[str, Any] | None
@@ -47,7 +48,7 @@ class RunRecord:
         return [record for record in self.metrics if "alarm" in record]
 
     @property
-    def traces(self) -> Path | None:
+    def traces(self) -> AnyPath | None:
         """The file of traces, where there is one."""
         path = self.path / "report" / "traces.npz"
         return path if path.exists() else None
@@ -68,19 +69,19 @@ class RunGroup:
 
 def read_run(path: str | os.PathLike[str]) -> RunRecord:
     """Read a run folder; a metrics line torn by a crash is left out."""
-    folder = Path(path)
+    folder = to_read(path)
     config = _read_json(folder / "config.json")
     if config is None:
         raise UserError(f"{os.fspath(path)!r}: no config.json, so not a run folder")
     records = []
-    if (folder / "metrics.jsonl").exists():
-        for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and "step" in record:
-                records.append(record)
+    text = (read_log(folder / "metrics.jsonl") or b"").decode("utf-8")
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "step" in record:
+            records.append(record)
     evaluation = _read_json(folder / "report" / "eval.json")
     return RunRecord(folder, config, records, evaluation)
 
@@ -107,14 +108,14 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
     source = config.get("init_from")
     if source:
         folder, at, _ = source.rpartition("@")
-        begun = _read_json(Path(folder if at else source) / "config.json")
+        begun = _read_json(to_read(folder if at else source) / "config.json")
         if begun is not None:
             config["init_from"] = _identity(begun)
             config.pop("init_from_sha256", None)
     return config
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: AnyPath) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:

@@ -12,10 +12,11 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from lrm_jax.data.verify.tags import TAGS, THINK_CLOSE, THINK_OPEN, open_thought
+from lrm_jax.storage.logs import open_log
+from lrm_jax.storage.paths import to_read
 
 FILE = "samples.jsonl"
 MAX_GROUPS = 160
@@ -132,15 +133,13 @@ def read_samples(
       max_groups: groups at most.
       max_bytes: of their lines, at most (but one group in any case).
     """
-    file = Path(path)
+    file = to_read(path)
     file = file / FILE if file.is_dir() else file
-    if not file.exists():
-        return SampleSet([], 0)
-    places, unreadable = _places(file)
-    total = sum(len(place.lines) for place in places)
-    chosen = _evenly(places, max_groups, max_bytes)
-    groups = []
-    with file.open("rb") as lines:
+    with open_log(file) as lines:
+        places, unreadable = _places(lines)
+        total = sum(len(place.lines) for place in places)
+        chosen = _evenly(places, max_groups, max_bytes)
+        groups = []
         for place in chosen:
             records = []
             for start, size in place.lines:
@@ -207,27 +206,26 @@ def reason(sample: Sample, answer: str) -> str:
     return text
 
 
-def _places(file: Path) -> tuple[list[_Place], int]:
+def _places(lines: BinaryIO) -> tuple[list[_Place], int]:
     """Groups and their lines; a step written again (after a crash) replaces itself."""
     places: dict[tuple[int, str, str], _Place] = {}
     start, unreadable, current = 0, 0, None
-    with file.open("rb") as lines:
-        for line in lines:
-            size = len(line)
-            try:
-                record = json.loads(line)
-                prompt = _as_text(record["prompt"])
-                key = (int(record["step"]), str(record.get("split", "train")), prompt)
-                _sample(record)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                unreadable += bool(line.strip())
-            else:
-                if key != current:
-                    places.pop(key, None)
-                    places[key] = _Place(key, [])
-                    current = key
-                places[key].lines.append((start, size))
-            start += size
+    for line in lines:
+        size = len(line)
+        try:
+            record = json.loads(line)
+            prompt = _as_text(record["prompt"])
+            key = (int(record["step"]), str(record.get("split", "train")), prompt)
+            _sample(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            unreadable += bool(line.strip())
+        else:
+            if key != current:
+                places.pop(key, None)
+                places[key] = _Place(key, [])
+                current = key
+            places[key].lines.append((start, size))
+        start += size
     return list(places.values()), unreadable
 
 

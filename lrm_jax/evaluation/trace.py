@@ -22,6 +22,8 @@ from lrm_jax.evaluation.harness import gather, hide_labels, on_device
 from lrm_jax.evaluation.judges import IGNORED
 from lrm_jax.evaluation.summary import sigmoid
 from lrm_jax.reasoning.budget import EarlyStop, lane_keys, think_for
+from lrm_jax.storage import gcs
+from lrm_jax.storage.paths import as_path, is_remote, to_read
 from lrm_jax.types import Array, Key, Params, Problem, Reasoner, Signals, UserError
 
 
@@ -153,6 +155,9 @@ def save_traces(
                 arrays[f"{i}/{name}"] = np.asarray(value)
     data = io.BytesIO()
     np.savez_compressed(data, allow_pickle=False, **arrays)
+    if is_remote(path):
+        gcs.write(as_path(path), data.getvalue())
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -165,7 +170,8 @@ def load_traces(
 ) -> tuple[list[ThoughtTrace], PuzzleView]:
     """Read what `save_traces` wrote."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+        content = io.BytesIO(to_read(path).read_bytes())
+        with np.load(content, allow_pickle=False) as data:
             view = PuzzleView(**json.loads(str(data["view"])))
             traces = []
             for i in range(int(data["count"])):

@@ -44,6 +44,7 @@ from lrm_jax.losses import LossConfig
 from lrm_jax.models.latent import LatentConfig, count_params, latent_core
 from lrm_jax.reasoning.halting import HaltingConfig
 from lrm_jax.recipes.run_config import RunConfig, validate
+from lrm_jax.storage.paths import AnyPath, local_only, to_read
 from lrm_jax.training import files
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.loading import (
@@ -109,8 +110,8 @@ def import_checkpoint(
         `dst` is taken.
     """
     kind = _checked_kind(kind)
-    _refuse_taken(Path(dst), "import")
-    weights = find_weights(Path(src))
+    _refuse_taken(to_read(dst), "import")
+    weights = find_weights(local_only(src, "checkpoint"))
     config_path = _find_config(Path(src), arch)
     settings = read_settings(config_path)
     metadata = None
@@ -177,19 +178,19 @@ def export_checkpoint(
       UserError: the run cannot be written in that format, or `dst` is taken.
     """
     kind = _checked_kind(kind)
-    _refuse_taken(Path(dst), "export")
+    _refuse_taken(local_only(dst, "export folder"), "export")
     folder, which = parse_source(str(run))
     config = from_dict(RunConfig, read_config(folder))
     halting, loss = vars(config.halting), vars(config.loss)
     arch = configs_to_arch(kind, config.model, halting, loss)
     abstract = jax.eval_shape(latent_core(config.model).init, jax.random.key(0))
     if step is None:
-        step = which if "@" in str(run) else _best_or_latest(Path(folder))
+        step = which if "@" in str(run) else _best_or_latest(to_read(folder))
     loaded = load_params(folder, step, abstract=abstract)
     params = loaded.params
     if ema and loaded.ema is not None:
         params = {**params, "weights": loaded.ema}
-    origin = _read_origin(Path(folder))
+    origin = _read_origin(to_read(folder))
     if origin is not None and origin.kind != kind:
         raise UserError(f"{run} was imported from kind {origin.kind}, not {kind}")
     prefix = COMPILED_PREFIX if origin is None else origin.prefix
@@ -326,12 +327,12 @@ def _target_names(
     return dst / name, dst / origin.config_file
 
 
-def _best_or_latest(run: Path) -> str:
+def _best_or_latest(run: AnyPath) -> str:
     infos = list_steps(files.as_path(run) / CHECKPOINTS)
     return "best" if any(info.best for info in infos) else "latest"
 
 
-def _read_origin(run: Path) -> Origin | None:
+def _read_origin(run: AnyPath) -> Origin | None:
     path = run / INTEROP_FILE
     if not path.is_file():
         return None
@@ -361,6 +362,6 @@ def _checked_kind(kind: str) -> Kind:
     raise UserError(f"kind {kind!r}: expected {' or '.join(KINDS)}")
 
 
-def _refuse_taken(dst: Path, what: str) -> None:
+def _refuse_taken(dst: AnyPath, what: str) -> None:
     if dst.is_file() or (dst.is_dir() and any(dst.iterdir())):
         raise UserError(f"{dst}: not empty; {what} never writes over anything")

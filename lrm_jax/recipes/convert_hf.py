@@ -28,6 +28,7 @@ from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.policy_build import TOKENIZER, read_policy_config
 from lrm_jax.recipes.policy_config import ImportedPolicyConfig, PolicyRunBase
 from lrm_jax.recipes.policy_state import merged_weights, trained_part
+from lrm_jax.storage.paths import AnyPath, local_only, to_read
 from lrm_jax.training import files
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.loading import (
@@ -100,7 +101,8 @@ def import_hf(
       UserError: `src` is not such a folder, its model is not known, or `dst` is
         taken.
     """
-    src, dst = Path(src), Path(dst)
+    src = local_only(src, "Hugging Face folder")
+    dst = local_only(dst, "run folder of an import")
     refuse_taken(dst, "import")
     if mtp_layers < 0:
         raise UserError(f"--mtp-layers {mtp_layers}: expected 0 or more")
@@ -214,7 +216,7 @@ def export_hf(
     Raises:
       UserError: no run of a policy, no family has its shape, or `dst` is taken.
     """
-    dst = Path(dst)
+    dst = local_only(dst, "export folder")
     refuse_taken(dst, "export")
     if dtype is not None and dtype not in EXPORT_DTYPES:
         raise UserError(
@@ -225,8 +227,8 @@ def export_hf(
     folder, which = parse_source(str(run))
     config = read_policy_config(folder)
     if step is None:
-        step = which if "@" in str(run) else best_or_latest(Path(folder))
-    origin, text = find_origin(Path(folder), config)
+        step = which if "@" in str(run) else best_or_latest(to_read(folder))
+    origin, text = find_origin(to_read(folder), config)
     loaded = load_params(folder, step)
     params = loaded.params
     if ema and loaded.ema is not None:
@@ -266,7 +268,7 @@ def _move_to_jax(params: Params) -> None:
 
 
 def find_origin(
-    folder: Path, config: PolicyRunBase
+    folder: AnyPath, config: PolicyRunBase
 ) -> tuple[HfOrigin | None, Path | None]:
     """Return what is known of the Hugging Face folder that a run goes back to.
 
@@ -282,14 +284,14 @@ def find_origin(
             return _read_origin(path), text
         if not config.init_from:
             break
-        folder = Path(parse_source(config.init_from)[0])
+        folder = to_read(parse_source(config.init_from)[0])
         if not folder.is_dir():
             break
         config = read_policy_config(str(folder))
     return None, text
 
 
-def best_or_latest(run: Path) -> str:
+def best_or_latest(run: AnyPath) -> str:
     """Return which checkpoint of a run stands for it."""
     infos = list_steps(files.as_path(run) / CHECKPOINTS)
     return "best" if any(info.best for info in infos) else "latest"
@@ -315,7 +317,7 @@ def _name(src: Path) -> str:
     return src.resolve().name or "hf"
 
 
-def _read_origin(path: Path) -> HfOrigin:
+def _read_origin(path: AnyPath) -> HfOrigin:
     try:
         return HfOrigin(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:

@@ -86,7 +86,7 @@ def drive(
         sharding.use_mesh(run.mesh),
         open_run(run_dir, to_dict(config), identity_ignore=identity_ignore) as folder,
     ):
-        checkpointer = Checkpointer(folder.checkpoints, config.checkpoint)
+        checkpointer = Checkpointer(folder.checkpoints, config.checkpoint, owner=folder)
         state, resume = loop.restore_or_init(
             lambda: run.init_state(start),
             run.abstract_state(),

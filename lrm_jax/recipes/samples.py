@@ -6,7 +6,6 @@ One JSON object a completion: what was asked and written, token by token with it
 log-probability, the verdict, the reward and what it is above the group's mean.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from lrm_jax.recipes.grpo_eval import Judged
 from lrm_jax.recipes.grpo_rollout import Rolled
 from lrm_jax.rl.advantages import group_centred, group_std
 from lrm_jax.rl.config import RlConfig
+from lrm_jax.storage import logs
 from lrm_jax.training import files
 from lrm_jax.training.metrics import json_line, kept_lines
 from lrm_jax.training.run_folder import SAMPLES
@@ -38,23 +38,22 @@ class SampleLog:
     def __init__(self, run_dir: str, step: int) -> None:
         """Drop what was written after `step`, and torn lines."""
         self._path = files.as_path(run_dir) / SAMPLES
+        self._parts: logs.PartLog | None = None
         if not processes.is_first():
             return
         with files.user_errors(f"samples of {run_dir} cannot be cut back"):
-            if not self._path.exists():
-                return
-            text = self._path.read_bytes().decode("utf-8", errors="replace")
-            kept = kept_lines(text, step)
-            if text.startswith(kept):
-                os.truncate(self._path, len(kept.encode()))
-            else:
-                files.write_atomic(self._path, kept)
+            logs.trim_log(self._path, lambda text: kept_lines(text, step))
+            if files.is_remote(self._path):
+                self._parts = logs.PartLog(self._path)
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append completions."""
-        if not processes.is_first():
+        if not processes.is_first() or not records:
             return
         with files.user_errors(f"samples {self._path} cannot be written"):
+            if self._parts is not None:
+                self._parts.write("".join(json_line(record) for record in records))
+                return
             for record in records:
                 files.append_line(self._path, json_line(record))
 

@@ -24,6 +24,7 @@ from lrm_jax.config.tree import suggest
 from lrm_jax.evaluation.metrics import mean_and_se
 from lrm_jax.recipes import registry
 from lrm_jax.recipes.registry import recipe_of
+from lrm_jax.storage.logs import read_log
 from lrm_jax.training.files import Path, PathLike, as_path, write_atomic
 from lrm_jax.types import UserError
 
@@ -247,13 +248,11 @@ def inspect(config: Any, root: PathLike) -> RowResult:
 
 def last_metrics(run_dir: Path) -> dict[str, float]:
     """Return the last value of every metric in a run's metrics.jsonl."""
-    file = run_dir / "metrics.jsonl"
     last: dict[str, float] = {}
-    if file.exists():
-        for line in file.read_text().splitlines():
-            record = json.loads(line)
-            numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
-            last.update(numbers)
+    for line in (read_log(run_dir / "metrics.jsonl") or b"").splitlines():
+        record = json.loads(line)
+        numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
+        last.update(numbers)
     return last
 
 

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import shutil
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from lrm_jax import processes
+from lrm_jax.storage.owner import Owner
 from lrm_jax.training import files, manifest, trees
 from lrm_jax.types import UserError
 
@@ -133,6 +133,7 @@ class Checkpointer:
         *,
         kind: str = TRAIN_STATE,
         report: Report | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """Use `folder` (a run's `checkpoints/`), creating it at the first save.
 
@@ -141,13 +142,15 @@ class Checkpointer:
           cfg: retention and the metric that decides the best.
           kind: what these checkpoints hold; another kind is refused.
           report: takes one line about a checkpoint that could not be used.
+          owner: of the folder; asked before a checkpoint is closed.
         """
+        self._owner = owner
         self._folder = files.as_path(folder)
         self.cfg = cfg or CheckpointConfig()
         self._kind = kind
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._thread: threading.Thread | None = None
-        self._error: UserError | None = None
+        self._error: Exception | None = None
         self._bad: set[int] = set()
         self._orbax: Any = None
 
@@ -191,8 +194,9 @@ class Checkpointer:
         )
         try:
             if processes.is_first():
+                self._settle()
                 _remove(path)
-                path.mkdir(parents=True)
+                files.make_folder(path)
             self._checkpointer().save(
                 path / trees.STATE, args=trees.orbax().args.PyTreeSave(tree)
             )
@@ -303,6 +307,7 @@ class Checkpointer:
                 return
             files.write_atomic(path / "extra.json", extra)
             parts = manifest.wait_for_parts(path, jax.process_count() - 1)
+            self._settle()
             manifest.write(path, {**body, "time": time.time()}, parts)
             files.sync_folder(self._folder)
         except Exception as error:
@@ -319,18 +324,28 @@ class Checkpointer:
 
         Only the first process removes: it alone knows whether it was closed.
         """
-        kept = [i.step for i in self.list_steps() if i.complete and i.step != step]
-        after = f"; checkpoint {kept[-1]} is kept" if kept else ""
-        reason = _one_line(error)
+        reason, after = _one_line(error), ""
         try:
-            if processes.is_first():
+            kept = [i.step for i in self.list_steps() if i.complete and i.step != step]
+            after = f"; checkpoint {kept[-1]} is kept" if kept else ""
+            if processes.is_first() and not self._is_lost():
                 _remove(self._folder / str(step))
-        except OSError as second:
-            reason += f" (and it could not be removed: {second.strerror})"
-        self._error = UserError(
+        except (OSError, UserError) as second:
+            reason += f" (and it could not be removed: {_one_line(second)})"
+        told = isinstance(error, UserError | PermissionError)
+        # A store that is away is no mistake: such a run is to be started again.
+        away = files.is_remote(self._folder) and not told
+        self._error = (files.StoreAwayError if away else UserError)(
             f"checkpoint {step} could not be written to {self._folder}: {reason}{after}"
         )
         self._error.__cause__ = error
+
+    def _settle(self) -> None:
+        if self._owner is not None:
+            self._owner.settle()
+
+    def _is_lost(self) -> bool:
+        return self._owner is not None and self._owner.lost
 
     def _prune(self) -> None:
         """Delete what is neither among the newest nor the best."""
@@ -370,8 +385,8 @@ def _remove(path: files.Path) -> None:
     """Delete a checkpoint, manifest first: half of it must not look damaged."""
     if not path.exists():
         return
-    (path / manifest.NAME).unlink(missing_ok=True)
-    shutil.rmtree(path)
+    files.remove_file(path / manifest.NAME)
+    files.remove_tree(path)
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 """What the loop times: steps per second, and a profiler trace when asked."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -47,14 +48,17 @@ class Profile:
 
     def __init__(self, folder: files.Path, first: int, steps: int) -> None:
         """Trace `steps` steps from step `first` on into `folder`; 0 = none."""
-        self._folder = str(folder)
+        self._folder = folder
+        self._written = str(folder)
         self._first, self._end = first, first + steps
         self._running = False
 
     def before(self, step: int) -> None:
         """Begin before the dispatch that starts at `step`, if it is time."""
         if step == self._first < self._end:
-            jax.profiler.start_trace(self._folder)
+            if files.is_remote(self._folder):  # the profiler writes files
+                self._written = tempfile.mkdtemp(prefix="profile-")
+            jax.profiler.start_trace(self._written)
             self._running = True
 
     def after(self, step: int, metrics: Any) -> None:
@@ -63,3 +67,5 @@ class Profile:
             jax.block_until_ready(metrics)
             jax.profiler.stop_trace()
             self._running = False
+            if files.is_remote(self._folder):
+                files.move_tree(self._written, self._folder)

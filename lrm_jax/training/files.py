@@ -1,43 +1,44 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Paths and file operations of run folders, in one place.
+"""File operations of run folders, on a file system and on `gs://`.
 
-Everything that reads or writes a run folder comes through here, so that other
-file systems (`gs://`) have one file to change.
+Everything that writes a run folder comes through here; `storage` has the parts
+that are for objects alone.
 """
 
 import contextlib
 import hashlib
 import os
-import re
+import shutil
 from collections.abc import Iterator
 
 from etils import epath
 
+from lrm_jax.storage import gcs
+from lrm_jax.storage.paths import (
+    Path,
+    PathLike,
+    StoreAwayError,
+    as_path,
+    is_remote,
+)
 from lrm_jax.types import UserError
 
-Path = epath.Path
-PathLike = str | os.PathLike[str]
+__all__ = ["Path", "PathLike", "StoreAwayError", "as_path", "is_remote"]
 
 _CHUNK_BYTES = 1 << 22
 
 
-def as_path(path: PathLike) -> Path:
-    """Return an absolute path; only local file systems are known."""
-    text = os.fspath(path)
-    scheme = re.match(r"([a-z][a-z0-9]*)://", text)
-    if scheme:
-        raise UserError(
-            f"path {text!r}: {scheme[0]} is not supported; accepted: a local path"
-        )
-    return epath.Path(os.path.abspath(os.path.expanduser(text)))
-
-
 @contextlib.contextmanager
 def user_errors(doing: str) -> Iterator[None]:
-    """Turn what the file system says (full, read-only, ...) into one line."""
+    """Turn what the file system says (full, read-only, ...) into one line.
+
+    A store that is away is nobody's mistake, and stays what it is.
+    """
     try:
         yield
+    except StoreAwayError:
+        raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(f"{doing}: {error.strerror or error}{where}") from error
@@ -45,6 +46,9 @@ def user_errors(doing: str) -> Iterator[None]:
 
 def write_atomic(path: Path, text: str) -> None:
     """Write a whole file or nothing; it is on the disk when this returns."""
+    if is_remote(path):
+        gcs.write(path, text.encode())
+        return
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "w", encoding="utf-8") as file:
@@ -73,8 +77,40 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it; on `gs://` there are none to make."""
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file if it is there."""
+    if is_remote(path):
+        gcs.remove(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder with all that is in it."""
+    if is_remote(path):
+        gcs.remove_tree(path)
+    else:
+        shutil.rmtree(path)
+
+
+def move_tree(source: str, path: Path) -> None:
+    """Move a local folder with all that is in it to `gs://`."""
+    local = epath.Path(source)
+    for file in files_under(local):
+        gcs.write(path / file.relative_to(local).as_posix(), file.read_bytes())
+    shutil.rmtree(local)
+
+
 def sync_folder(folder: Path) -> None:
     """Put the names in a folder on the disk."""
+    if is_remote(folder):
+        return
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -84,6 +120,8 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_file(path: Path, *, sync: bool = False) -> tuple[int, str]:
     """Return a file's size and digest; with `sync`, put it on the disk first."""
+    if is_remote(path):
+        return gcs.sha256(path)
     digest, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
         if sync:
@@ -96,6 +134,8 @@ def sha256_file(path: Path, *, sync: bool = False) -> tuple[int, str]:
 
 def files_under(folder: Path) -> list[Path]:
     """All files below a folder, sorted."""
+    if is_remote(folder):
+        return [folder / name for name in sorted(gcs.sizes_below(folder))]
     found = (
         epath.Path(base) / name for base, _, names in os.walk(folder) for name in names
     )
@@ -104,6 +144,8 @@ def files_under(folder: Path) -> list[Path]:
 
 def bytes_under(folder: Path) -> int:
     """Size of all files below a folder that a live run may be deleting."""
+    if is_remote(folder):
+        return sum(gcs.sizes_below(folder).values())
     total = 0
     for path in files_under(folder):
         with contextlib.suppress(FileNotFoundError):

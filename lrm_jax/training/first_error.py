@@ -82,7 +82,7 @@ def write(run_dir: files.PathLike, start: str, failure: Failure) -> None:
     folder = files.as_path(run_dir) / FOLDER
     path = folder / f"{start}-{failure.process}.json"
     with files.user_errors(f"the failure cannot be noted in {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         if not path.exists():
             files.write_atomic(path, json.dumps(failure._asdict()) + "\n")
 

@@ -24,6 +24,7 @@ PART = ".part"
 FORMAT = 1
 
 _THREADS = 4
+_REMOTE_THREADS = 16  # to read back what was written, which waits for answers
 _WAIT_S = 600.0  # another process's part of a large state, on a slow disk
 
 
@@ -44,7 +45,7 @@ def write(
     listed.update(_hashed(folder, rest))
     files.write_atomic(folder / NAME, _sealed({**body, "files": listed}))
     for part in folder.glob(f"*{PART}"):
-        part.unlink()
+        files.remove_file(part)
 
 
 def write_part(folder: files.Path, process: int) -> None:
@@ -76,13 +77,17 @@ def _wait_for(path: files.Path) -> None:
     while not path.exists():
         if time.monotonic() > end:
             raise TimeoutError(f"{path.name} was not written within {_WAIT_S:g} s")
-        time.sleep(0.02)
+        time.sleep(1.0 if files.is_remote(path) else 0.02)
+
+
+def _pool(folder: files.Path) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_REMOTE_THREADS if files.is_remote(folder) else _THREADS)
 
 
 def _hashed(folder: files.Path, paths: Iterable[files.Path]) -> dict[str, Any]:
     """Return size and digest of files, which are on the disk then."""
     paths = list(paths)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with _pool(folder) as pool:
         digests = pool.map(lambda path: files.sha256_file(path, sync=True), paths)
         listed = {
             path.relative_to(folder).as_posix(): {"bytes": size, "sha256": digest}
@@ -103,13 +108,17 @@ def read(folder: files.Path) -> dict[str, Any]:
 
     Raises:
       ValueError: it is missing, damaged, or of another format; one line.
+      UserError: it may not be read, which says nothing about it.
     """
     try:
         text = (folder / NAME).read_bytes().decode("utf-8")
         body = json.loads(text)
     except FileNotFoundError:
         raise ValueError("half-written: it has no manifest") from None
-    except (OSError, ValueError):
+    except OSError as error:
+        _refuse_unread(folder / NAME, error)
+        raise ValueError(f"{NAME} is damaged") from None
+    except ValueError:
         raise ValueError(f"{NAME} is damaged") from None
     if not isinstance(body, dict) or body.pop("seal", None) is None:
         raise ValueError(f"{NAME} is not one of this program's")
@@ -129,7 +138,7 @@ def problems(folder: files.Path) -> list[str]:
         listed = read(folder)["files"]
     except ValueError as error:
         return [str(error)]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with _pool(folder) as pool:
         found = pool.map(lambda name: _file_problem(folder, name, listed[name]), listed)
         return [problem for problem in found if problem]
 
@@ -161,10 +170,20 @@ def _file_problem(folder: files.Path, name: str, entry: dict[str, Any]) -> str:
     try:
         size, digest = files.sha256_file(folder / name)
     except OSError as error:
+        _refuse_unread(folder / name, error)
         return f"{name}: {error.strerror or error}"
     if size != entry["bytes"]:
         return f"{name} has {size} bytes, {entry['bytes']} were written"
     return "" if digest == entry["sha256"] else f"{name} is damaged (sha256 differs)"
+
+
+def _refuse_unread(path: files.Path, error: OSError) -> None:
+    """Raise where not the file is at fault but the way to it."""
+    if isinstance(error, files.StoreAwayError):
+        raise error
+    if files.is_remote(path) and not isinstance(error, FileNotFoundError):
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be read: {reason}") from error
 
 
 def _sealed(body: dict[str, Any]) -> str:

@@ -3,13 +3,12 @@
 """A run's folder, the only output of training: one run at a time.
 
 `config.json` (fully resolved), `env.json` (versions, devices, commit),
-`metrics.jsonl`, `checkpoints/`, `report/`. Of several processes the first one
+`metrics.jsonl` (on `gs://` numbered parts in `metrics/`), `checkpoints/`,
+`report/`. Of several processes the first one
 alone holds and writes it (checkpoints apart); the others only read.
 """
 
 import contextlib
-import errno
-import fcntl
 import json
 import math
 import os
@@ -20,23 +19,23 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import jax
 
 from lrm_jax import processes
 from lrm_jax.config import diff
-from lrm_jax.training import files
+from lrm_jax.storage import logs
+from lrm_jax.training import files, folder_lock
 from lrm_jax.training.metrics import json_line, kept_lines
 from lrm_jax.types import UserError
 
-CONFIG, ENV, METRICS, LOCK = "config.json", "env.json", "metrics.jsonl", ".lock"
-SAMPLES = "samples.jsonl"
+CONFIG, ENV, METRICS = "config.json", "env.json", "metrics.jsonl"
+SAMPLES, LOCK = "samples.jsonl", folder_lock.NAME
 _OURS = {CONFIG, ENV, METRICS, SAMPLES, LOCK}
-_OURS |= {"checkpoints", "report", "profile", "errors"}
+_OURS |= {"checkpoints", "report", "profile", "errors", "metrics", "samples"}
 _SHOWN_DIFFERENCES = 6
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
 
 
 class RunFolder:
@@ -47,11 +46,14 @@ class RunFolder:
       resumed: whether it held a run when it was opened.
     """
 
-    def __init__(self, path: files.Path, lock: TextIO | None, resumed: bool) -> None:
+    def __init__(
+        self, path: files.Path, lock: folder_lock.Lock | None, resumed: bool
+    ) -> None:
         """Take over a locked folder (no lock: not the first process)."""
         self.path = path
         self.resumed = resumed
         self._lock = lock
+        self._parts: logs.BackgroundLog | None = None
 
     @property
     def checkpoints(self) -> files.Path:
@@ -63,40 +65,58 @@ class RunFolder:
         """Where reports go."""
         return self.path / "report"
 
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the folder over (`gs://` only)."""
+        return self._lock is not None and self._lock.lost
+
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one record to `metrics.jsonl`; NaN and infinity become null."""
+        """Append one record to `metrics.jsonl`; NaN and infinity become null.
+
+        On `gs://` it is stored within seconds, or by `settle` and `close`.
+        """
         if self._lock is None:
             return
+        self._lock.check()
         with files.user_errors(f"metrics of {self.path} cannot be written"):
-            files.append_line(self.path / METRICS, json_line(record))
+            if not files.is_remote(self.path):
+                files.append_line(self.path / METRICS, json_line(record))
+                return
+            if self._parts is None:
+                self._parts = logs.BackgroundLog(self.path / METRICS)
+            self._parts.append(json_line(record))
+
+    def settle(self) -> None:
+        """Store what was logged so far; raise where the folder is lost."""
+        if self._lock is not None:
+            self._lock.check()
+        if self._parts is not None:
+            with files.user_errors(f"metrics of {self.path} cannot be written"):
+                self._parts.flush()
 
     def records(self) -> list[dict[str, Any]]:
         """Return what `metrics.jsonl` holds, without torn lines."""
-        path = self.path / METRICS
         with files.user_errors(f"metrics of {self.path} cannot be read"):
-            if not path.exists():
-                return []
-            text = path.read_bytes().decode("utf-8", errors="replace")
+            data = logs.read_log(self.path / METRICS) or b""
+        text = data.decode("utf-8", errors="replace")
         return [json.loads(line) for line in kept_lines(text, math.inf).splitlines()]
 
     def rewind(self, step: int) -> None:
         """Cut `metrics.jsonl` back to `step`: drop later and torn records."""
         if self._lock is None:
             return
-        path = self.path / METRICS
         with files.user_errors(f"metrics of {self.path} cannot be cut back"):
-            if not path.exists():
-                return
-            text = path.read_bytes().decode("utf-8", errors="replace")
-            kept = kept_lines(text, step)
-            if text.startswith(kept):  # Needs no space on a full disk.
-                os.truncate(path, len(kept.encode()))
-            else:
-                files.write_atomic(path, kept)
+            logs.trim_log(self.path / METRICS, lambda text: kept_lines(text, step))
 
     def close(self) -> None:
         """Let others in."""
-        if self._lock is not None:
+        if self._lock is None:
+            return
+        try:
+            if self._parts is not None:
+                with files.user_errors(f"metrics of {self.path} cannot be written"):
+                    self._parts.close(keep=not self.lost)
+        finally:
             self._lock.close()
 
     def __enter__(self) -> Self:
@@ -130,8 +150,8 @@ def open_run(
         return RunFolder(path, None, processes.of_first(None))
     with files.user_errors(f"run folder {path} cannot be used"):
         refuse_strange_folder(path)
-        path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        files.make_folder(path)
+        lock = folder_lock.take(path)
         try:
             resumed = _check_or_write_config(path, dict(config), identity_ignore)
             _write_env(path, resumed)
@@ -162,8 +182,7 @@ def check_run(
     path = files.as_path(run_dir)
     with files.user_errors(f"run folder {path} cannot be used"):
         refuse_strange_folder(path)
-        if (path / LOCK).exists():
-            _lock(path, sign=False).close()
+        folder_lock.refuse_held(path)
         if (path / CONFIG).exists():
             _refuse_other_config(path, _as_read(config), identity_ignore)
 
@@ -174,9 +193,8 @@ def read_config(run_dir: files.PathLike) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except OSError as error:
-        raise UserError(
-            f"{run_dir} is not a run folder: {CONFIG}: {error.strerror}"
-        ) from error
+        reason = error.strerror or "No such file or directory"
+        raise UserError(f"{run_dir} is not a run folder: {CONFIG}: {reason}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(config, dict):
@@ -203,39 +221,6 @@ def refuse_strange_folder(run_dir: files.PathLike) -> None:
             f"run folder {path} holds {strange[0]!r} and no run; choose an empty or"
             " a new folder"
         )
-
-
-def _lock(path: files.Path, *, sign: bool = True) -> TextIO:
-    """Hold the folder until this process ends, however it ends (SIGKILL too).
-
-    Args:
-      path: the folder.
-      sign: leave a note of who holds it.
-    """
-    file = open(path / LOCK, "a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise UserError(
-            f"run folder {path} is in use by {holder}; wait for it to end or choose"
-            " another --run-dir"
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            file.close()
-            raise
-        print(
-            f"{path}: this file system has no locks; start one process only",
-            file=sys.stderr,
-        )
-    if sign:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-    return file
 
 
 def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:

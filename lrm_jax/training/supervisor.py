@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from lrm_jax.training import first_error
+from lrm_jax.training import files, first_error
 from lrm_jax.training.first_error import Failure
 from lrm_jax.types import UserError
 
@@ -28,6 +28,7 @@ INTERRUPTED = 130
 # Longer than heartbeat and shutdown: who can end by itself does.
 _GRACE_S = 5.0
 _POLL_S = 0.25
+_STORE_POLL_S = 2.0  # every host of a pod asks
 _MOMENT_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -99,6 +100,7 @@ class _Supervisor:
 
     def __init__(self, command: Sequence[str], run_dir: str) -> None:
         self.run_dir = run_dir
+        self.poll_s = _STORE_POLL_S if files.is_remote(run_dir) else _POLL_S
         self.asked: int | None = None
         self.killed = False
         read, write = os.pipe()
@@ -149,7 +151,7 @@ class _Supervisor:
         failed_at = None
         while True:
             try:
-                self.child.wait(_POLL_S)
+                self.child.wait(self.poll_s)
                 return
             except subprocess.TimeoutExpired:
                 pass  # it runs on: look whether another has failed
@@ -161,7 +163,10 @@ class _Supervisor:
 
     def first_failure(self) -> Failure | None:
         """Return what failed first in this start, if anything did."""
-        return first_error.first(self.run_dir, self.start) if self.start else None
+        try:
+            return first_error.first(self.run_dir, self.start) if self.start else None
+        except files.StoreAwayError:
+            return None  # asked again in a moment
 
     def cause(self) -> Failure | None:
         """Return what failed first; wait for who was lost to say why, not for long."""

@@ -91,8 +91,8 @@ def test_folders_that_are_no_runs_are_refused(tmp_path):
         open_run(tmp_path / "home", CONFIG)
     with pytest.raises(UserError, match="not a run folder"):
         read_config(tmp_path / "home")
-    with pytest.raises(UserError, match="gs:// is not supported"):
-        open_run("gs://bucket/run", CONFIG)
+    with pytest.raises(UserError, match="s3:// is not supported"):
+        open_run("s3://bucket/run", CONFIG)
 
 
 def test_what_the_file_system_refuses_is_one_line():
