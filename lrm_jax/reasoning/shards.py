@@ -11,7 +11,7 @@ rows and turn together.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import PartitionSpec as P
@@ -22,6 +22,7 @@ from lrm_jax.sharding import BATCH_AXES
 from lrm_jax.types import Array
 
 Whole = TypeVar("Whole")
+Rows = TypeVar("Rows")
 Out = TypeVar("Out")
 
 
@@ -48,7 +49,7 @@ def batch_parts(prompts: int) -> int:
 
     1 where they do not divide: then every device along the batch axes writes all.
     """
-    parts = _parts_of_mesh()
+    parts = mesh_parts()
     return 1 if prompts % parts else parts
 
 
@@ -64,20 +65,42 @@ def on_batch_parts(
       whole: pytree that each part gets whole along the batch axes.
       requests: split by prompts, whose completions stay together.
     """
-    if _parts_of_mesh() == 1:
-        return function(whole, requests)
+    rows = rows_spec(len(requests.prompt_ids))
+    return on_parts(function, whole, requests, _specs(requests, rows), rows)
+
+
+def rows_spec(count: int) -> P:
+    """Return how so many rows are split: by the batch axes, or not at all."""
+    return P(_batch_axes()) if batch_parts(count) > 1 else P()
+
+
+def on_parts(
+    function: Callable[[Whole, Rows], Out], whole: Whole, rows: Rows, specs: Any, out: P
+) -> Out:
+    """Return `function(whole, rows)` under `shard_map`, batch axes manual.
+
+    Without a mesh that splits batches, it is just called.
+
+    Args:
+      function: pure.
+      whole: pytree that each part gets whole along the batch axes.
+      rows: pytree of what is split.
+      specs: of `rows`, or of a prefix of that tree: see `rows_spec`.
+      out: of everything that the function returns.
+    """
+    if mesh_parts() == 1:
+        return function(whole, rows)
     mesh, axes = jax.sharding.get_abstract_mesh(), _batch_axes()
-    rows = P(axes) if batch_parts(len(requests.prompt_ids)) > 1 else P()
     # Where no other axis splits anything, nothing is left to the compiler.
     manual = {a for a in mesh.axis_names if a in axes or mesh.shape[a] == 1}
     mapped = jax.shard_map(
         function,
-        in_specs=(P(), _specs(requests, rows)),
-        out_specs=rows,
+        in_specs=(P(), specs),
+        out_specs=out,
         axis_names=manual,
         check_vma=False,
     )
-    return mapped(whole, requests)
+    return mapped(whole, rows)
 
 
 def _batch_axes() -> tuple[str, ...]:
@@ -86,7 +109,8 @@ def _batch_axes() -> tuple[str, ...]:
     return tuple(a for a in BATCH_AXES if a in mesh.shape and a not in mesh.manual_axes)
 
 
-def _parts_of_mesh() -> int:
+def mesh_parts() -> int:
+    """Return into how many parts the mesh in use can split a batch."""
     shape = jax.sharding.get_abstract_mesh().shape
     return math.prod(shape[name] for name in _batch_axes())
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.expansion import Leaf
 from lrm_jax.search.selection import Selection, pick
-from lrm_jax.search.tree import Tree
+from lrm_jax.search.tree import Tree, rounded
 from lrm_jax.types import Array
 
 State = TypeVar("State")
@@ -81,7 +81,8 @@ def backup(
             value = jnp.where(closed, best, value)
             target = jnp.where(closed, best, target)
             open_actions, proven = put(open_actions, left), put(proven, best)
-        above = pick(tree.rewards, node) + pick(tree.discounts, node) * target
+        product = pick(tree.discounts, node) * target
+        above = pick(tree.rewards, node) + rounded(product)
         return _Climb(
             level=climb.level - 1,
             above=jnp.where(on, above, climb.above),
@@ -131,5 +132,6 @@ def _leaf(
 def _best_child(tree: Tree[Any], values: Array, node: Array) -> Array:
     children = pick(tree.children, node)
     kid = jnp.maximum(children, 0)
-    qvalues = pick(tree.rewards, kid) + pick(tree.discounts, kid) * pick(values, kid)
+    product = pick(tree.discounts, kid) * pick(values, kid)
+    qvalues = pick(tree.rewards, kid) + rounded(product)
     return jnp.max(jnp.where(children >= 0, qvalues, -jnp.inf), axis=-1)

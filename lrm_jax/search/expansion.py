@@ -18,6 +18,7 @@ from lrm_jax.search.tree import (
     Expansion,
     Tree,
     node_keys,
+    rounded,
 )
 from lrm_jax.types import Array
 
@@ -170,6 +171,7 @@ def expand(
       config: of the search.
     """
     made = facts(expansion, tree.values.dtype)
+    made_above = made.reward + rounded(made.discount * made.value)
     new = selection.active & (selection.child < 0)
     there = jnp.maximum(selection.child, 0)
     again = selection.active & ~new & ~pick(tree.terminal, there)
@@ -177,13 +179,11 @@ def expand(
         value, above = pick(tree.values, there), pick(tree.qvalues, there)
     else:
         value = jnp.where(again, made.value, 0)
-        above = jnp.where(
-            again, made.reward + made.discount * made.value, pick(tree.rewards, there)
-        )
+        above = jnp.where(again, made_above, pick(tree.rewards, there))
     leaf = Leaf(
         node=jnp.where(new, slot, there),
         value=jnp.where(new, made.value, value),
-        value_above=jnp.where(new, made.reward + made.discount * made.value, above),
+        value_above=jnp.where(new, made_above, above),
         active=selection.active,
     )
     if config.capped == "resample" and config.max_depth:
@@ -243,7 +243,7 @@ def _average(tree: Tree[State], leaf: Leaf, again: Array, bad: Array) -> Tree[St
     value, above = pick(tree.values, node), pick(tree.qvalues, node)
     mean = value + (leaf.value - value) / count
     mean_above = above + (leaf.value_above - above) / count
-    reward = mean_above - pick(tree.discounts, node) * mean
+    reward = mean_above - rounded(pick(tree.discounts, node) * mean)
     where = jnp.where(again, node, tree.visits.shape[1])
     was_bad = pick(tree.bad, node)
     return tree._replace(

@@ -18,6 +18,7 @@ from lrm_jax.search.config import SearchConfig, check_config
 from lrm_jax.search.expansion import expand, init_tree, leaf_keys
 from lrm_jax.search.gumbel import RootPlan, root_noise_keys, root_plan
 from lrm_jax.search.outcome import recommend
+from lrm_jax.search.parts import on_lanes
 from lrm_jax.search.selection import Selection, pick, select
 from lrm_jax.search.tree import (
     ROOT,
@@ -80,7 +81,25 @@ def search(
       UserError: a config that cannot be.
     """
     check_config(config)
-    state = start(model, params, problem, keys, config, budgets=budgets)
+
+    def one(params: Params, rows: Any, budgets: Array) -> SearchResult[State]:
+        problem, data = rows
+        state = start(model, params, problem, node_keys(data), config, budgets=budgets)
+        return run(model, params, state, config)
+
+    rows = (problem, key_data(keys))
+    return on_lanes(
+        one, params, rows, _budgets(len(keys), budgets, config), config.lanes
+    )
+
+
+search_jit = functools.partial(jax.jit, static_argnames=("model", "config"))(search)
+
+
+def run(
+    model: TreeModel[State], params: Params, state: SearchState, config: SearchConfig
+) -> SearchResult[State]:
+    """Go on from a state until no tree is active, all rows at once."""
     state = jax.lax.while_loop(
         lambda state: jnp.any(active_trees(state, config)),
         lambda state: advance(model, params, state, config),
@@ -89,7 +108,11 @@ def search(
     return finish(state, config)
 
 
-search_jit = functools.partial(jax.jit, static_argnames=("model", "config"))(search)
+def _budgets(trees: int, budgets: Array | None, config: SearchConfig) -> Array:
+    most = jnp.full((trees,), config.simulations, jnp.int32)
+    if budgets is None:
+        return most
+    return jnp.clip(jnp.asarray(budgets).astype(jnp.int32), 0, most)
 
 
 def start(
@@ -115,8 +138,7 @@ def begin(
 ) -> SearchState:
     """Return the state before the first round on trees that are there."""
     trees = tree.visits.shape[0]
-    most = jnp.full((trees,), config.simulations, jnp.int32)
-    budgets = most if budgets is None else jnp.clip(budgets.astype(jnp.int32), 0, most)
+    budgets = _budgets(trees, budgets, config)
     plan = None
     if config.method == "gumbel":
         children = tree.children[:, ROOT]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lrm_jax.search.config import SearchConfig
+from lrm_jax.search.tree import rounded
 from lrm_jax.types import Array
 
 _TINY = 1e-8
@@ -55,7 +56,7 @@ def transform(edges: Edges, config: SearchConfig) -> Array:
     if config.rescale_values:
         completed = _rescaled(completed, edges.prior_logits > -jnp.inf)
     most = jnp.max(edges.visits, axis=-1, keepdims=True)
-    return (config.maxvisit_init + most) * config.value_scale * completed
+    return rounded((config.maxvisit_init + most) * config.value_scale * completed)
 
 
 def by_parent_and_siblings(edges: Edges) -> Array:
@@ -83,9 +84,9 @@ def mixed_value(edges: Edges) -> Array:
     total = jnp.sum(probs, axis=-1, keepdims=True)
     # Divided before it is multiplied: a share that underflows would be 0 / 0.
     shares = probs / jnp.where(total > 0, total, 1)
-    mean = jnp.sum(shares * known, axis=-1)
+    mean = jnp.sum(rounded(shares * known), axis=-1)
     count = jnp.sum(edges.visits, axis=-1)
-    return (edges.raw_value + count * mean) / (count + 1)
+    return (edges.raw_value + rounded(count * mean)) / (count + 1)
 
 
 def _rescaled(values: Array, valid: Array) -> Array:

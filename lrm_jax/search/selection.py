@@ -16,7 +16,7 @@ from lrm_jax.search import gumbel
 from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.gumbel import RootPlan
 from lrm_jax.search.qtransform import Edges, transform
-from lrm_jax.search.tree import NO_NODE, ROOT, Tree
+from lrm_jax.search.tree import NO_NODE, ROOT, Tree, rounded
 from lrm_jax.types import Array
 
 
@@ -84,7 +84,7 @@ def edges_at(
     if pending is not None:
         waiting = jnp.where(there, pick(pending, kid), 0)
         visits = known + waiting
-        loss = config.virtual_loss * waiting / jnp.maximum(visits, 1)
+        loss = rounded(config.virtual_loss * waiting / jnp.maximum(visits, 1))
         qvalues = qvalues - loss.astype(qvalues.dtype)
         node_visits = node_visits + pick(pending, node)
     edges = Edges(
@@ -127,7 +127,7 @@ def puct_scores(edges: Edges, config: SearchConfig) -> Array:
     factor = config.pb_c_init + jnp.log((count + base + 1) / base)
     prior = jax.nn.softmax(edges.prior_logits, axis=-1)
     explore = jnp.sqrt(count) * factor * prior / (edges.visits + 1)
-    return transform(edges, config) + explore
+    return transform(edges, config) + rounded(explore)
 
 
 def uct_scores(edges: Edges, config: SearchConfig) -> Array:
@@ -135,7 +135,8 @@ def uct_scores(edges: Edges, config: SearchConfig) -> Array:
     count = edges.node_visits[:, None].astype(edges.qvalues.dtype)
     tried = jnp.maximum(edges.visits, 1)
     explore = config.uct_c * jnp.sqrt(jnp.log(count) / tried)
-    return jnp.where(edges.visits > 0, transform(edges, config) + explore, jnp.inf)
+    score = transform(edges, config) + rounded(explore)
+    return jnp.where(edges.visits > 0, score, jnp.inf)
 
 
 def depth_limit(tree: Tree[Any], config: SearchConfig) -> int:

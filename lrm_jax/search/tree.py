@@ -10,12 +10,23 @@ path. Node 0 is the root; simulation i makes node i + 1 or none, so that ids are
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from lrm_jax.types import Array, Key, Params, UserError
 
 State = TypeVar("State")
 ROOT = 0
 NO_NODE = -1
+
+
+def rounded(product: Array) -> Array:
+    """Return a product as it is, 0 where it is not finite.
+
+    What is added to it then is added to the rounded product in every program. A
+    compiler that may fuse a product with a sum, and does so for some batch sizes,
+    would give a tree other bits in other company.
+    """
+    return jnp.where(jnp.isfinite(product), product, 0)
 
 
 class Expansion(NamedTuple):
@@ -142,7 +153,7 @@ class Tree(NamedTuple, Generic[State]):
     @property
     def qvalues(self) -> Array:
         """`[B, N+1]`, each node's value seen from its parent: r + gamma V."""
-        return self.rewards + self.discounts * self.values
+        return self.rewards + rounded(self.discounts * self.values)
 
 
 def key_data(keys: Key) -> Array:
