@@ -122,7 +122,7 @@ class Run:
             ThinkingBudget.parse(budget, cap=cap)
             for budget in budgets or self.config.eval.budgets
         ]
-        source = self.source if data is None else self._other_source(data)
+        source = self.source if data is None else self.other_source(data)
         judge, extra = judges_for(source.view, source.judges)
         test = source.test_set()
         with sharding.use_mesh(self.mesh):
@@ -166,7 +166,7 @@ class Run:
         """
         cap = cap or self.cap
         parsed = ThinkingBudget.parse(budget, cap=cap)
-        source = self.source if data is None else self._other_source(data)
+        source = self.source if data is None else self.other_source(data)
         judge, _ = judges_for(source.view, source.judges)
         with sharding.use_mesh(self.mesh):
             return evaluate_compact(
@@ -179,6 +179,29 @@ class Run:
                 judge=judge,
                 constrain=split_lanes,
             )
+
+    def search(
+        self,
+        data: str | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Try methods of test-time search, with search off beside at equal segments.
+
+        Args:
+          data: as for `evaluate`.
+          progress: called with (what runs, problems done, problems).
+          **settings: fields of `LatentSearchConfig`: `k=16, methods=("best_q",)`.
+
+        Returns:
+          {n, results, grid, calibration, settings, data, step}.
+        """
+        from lrm_jax.recipes.latent_search import LatentSearchConfig, search_run
+
+        config = LatentSearchConfig(**settings)
+        found = search_run(self, config, data=data, progress=progress)
+        return {**found.report, "data": data or "own test set", "step": self.step}
 
     def _reasoner(self, halting: str | None) -> LatentReasoner:
         """The run's reasoner, with another halting rule where one is named."""
@@ -254,8 +277,8 @@ class Run:
             return maze_view(data.side)
         return self.source.view
 
-    def _other_source(self, path: str) -> PuzzleSource:
-        """Read other puzzles of the run's kind, to test on."""
+    def other_source(self, path: str) -> PuzzleSource:
+        """Read other puzzles of the run's kind, to test on: a CSV or a folder."""
         if not Path(path).exists():
             raise UserError(f"--data {path}: no such file or folder")
         view = self.view
