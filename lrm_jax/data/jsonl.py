@@ -71,8 +71,14 @@ def read_jsonl(
     return rows
 
 
-def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(
+    path: str | Path, *, constants: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of every line that is not blank.
+
+    Args:
+      path: the file.
+      constants: let NaN and Infinity pass, which Python writes and JSON has not.
 
     Raises:
       UserError: no such file, damaged gzip, or a line that is no JSON object.
@@ -82,7 +88,8 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         where = f"{path}, line {number}"
         try:
-            data = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+            refuse = None if constants else _no_constant
+            data = json.loads(line.decode("utf-8"), parse_constant=refuse)
             if rb"\u" in line:  # half a pair can be escaped, and is no text
                 json.dumps(data, ensure_ascii=False).encode("utf-8")
         except RecursionError:

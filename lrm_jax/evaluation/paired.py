@@ -38,7 +38,8 @@ def seed_difference(a: ArrayLike, b: ArrayLike) -> SeedDifference:
     """Compare two arms seed by seed.
 
     Args:
-      a: `[S]` accuracies, or `[S, n]` scores of the same n problems in one order.
+      a: `[S]` accuracies, or `[S, n]` scores of the same n problems in one order. With
+        the scores of problems in the place of seeds it is their paired interval.
       b: the same of the other arm.
 
     Raises:

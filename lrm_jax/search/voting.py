@@ -41,7 +41,10 @@ class Vote(NamedTuple):
 
 
 def classes(
-    answers: Sequence[str | None], equivalent: Callable[[str, str], bool | None]
+    answers: Sequence[str | None],
+    equivalent: Callable[[str, str], bool | None],
+    *,
+    symmetric: bool = False,
 ) -> list[int]:
     """Return the class of each answer; two of a class mean the same.
 
@@ -53,6 +56,7 @@ def classes(
     Args:
       answers: of the candidates; None where there is none.
       equivalent: whether two spellings mean the same; None counts as no.
+      symmetric: it says the same either way, so that one call is enough.
 
     Returns:
       `[N]` numbers from 0; -1 where there is no answer.
@@ -70,7 +74,7 @@ def classes(
         if first == second:
             continue
         a, b = distinct[i], distinct[j]
-        if equivalent(a, b) or equivalent(b, a):
+        if equivalent(a, b) or (not symmetric and equivalent(b, a)):
             root[max(first, second)] = min(first, second)
     firsts = sorted({find(i) for i in range(len(distinct))})
     number = {a: firsts.index(find(i)) for i, a in enumerate(distinct)}
