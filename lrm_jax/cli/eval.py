@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
+    from lrm_jax.recipes.prm_run import RewardRun
     from lrm_jax.recipes.registry import load
     from lrm_jax.recipes.token_run import TokenRun
     from lrm_jax.types import UserError
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> Outcome:
     trained = load(args.run)
     if isinstance(trained, TokenRun):
         return _eval_policy(trained, args)
+    if isinstance(trained, RewardRun):
+        return _eval_reward(trained, args)
     if args.min_thinking:
         raise UserError(
             f"--min-thinking: for token policies; {args.run} is a latent reasoner"
@@ -120,3 +123,22 @@ def _eval_policy(trained: Any, args: argparse.Namespace) -> Outcome:
     data |= warning_of(trained)
     title = f"{data['n']} prompts, checkpoint of step {data['step']}"
     return Outcome(data, f"{title}\n{table(header, rows)}")
+
+
+def _eval_reward(trained: Any, args: argparse.Namespace) -> Outcome:
+    """Measure a reward model on labelled steps."""
+    from lrm_jax.types import UserError
+
+    for name in ("budget", "cap", "halting", "compact", "lanes", "min_thinking"):
+        if getattr(args, name):
+            raise UserError(
+                f"--{name.replace('_', '-')}: {args.run} is a reward model, which "
+                "thinks nothing; it is measured on labelled steps (--data)"
+            )
+    data = trained.evaluate(args.data) | warning_of(trained)
+    rows = [[name, value] for name, value in data["metrics"].items()]
+    title = (
+        f"{data['n']} solutions, scores of {data['semantics']}, checkpoint of step "
+        f"{data['step']}"
+    )
+    return Outcome(data, f"{title}\n{table(['metric', 'value'], rows)}")

@@ -13,6 +13,11 @@ from pathlib import Path
 from lrm_jax.config import resolve
 from lrm_jax.config.tree import suggest
 from lrm_jax.presets.policy import sft_addition_tiny, sft_jsonl
+from lrm_jax.presets.process_rewards import (
+    prm_arithmetic_tiny,
+    prm_jsonl,
+    prm_math_7b,
+)
 from lrm_jax.presets.published import (
     hrm_arc,
     hrm_maze,
@@ -60,6 +65,9 @@ PRESETS: dict[str, Preset] = {
         sft_jsonl,
         sft_addition_cold,
         grpo_addition,
+        prm_arithmetic_tiny,
+        prm_jsonl,
+        prm_math_7b,
         grpo_8b,
         grpo_8b_v5p_512,
         grpo_30b_a3b,

@@ -43,6 +43,7 @@ SLICES: dict[str, Place] = {
     "grpo_8b": Place("v5p-64", MeshConfig(data=1, fsdp=8, model=4)),
     "grpo_8b_v5p_512": Place("v5p-512", MeshConfig(data=1, fsdp=64, model=4)),
     "grpo_30b_a3b": Place("v5p-512", MeshConfig(data=1, fsdp=64, model=4)),
+    "prm_math_7b": Place("v5p-64", MeshConfig(data=1, fsdp=32, model=1)),
     "trm_arc_1m": Place("v5litepod-16", MeshConfig(data=1, fsdp=16, model=1)),
     "hrm_1b": Place("v5litepod-64", MeshConfig(data=1, fsdp=64, model=1)),
 }

@@ -152,10 +152,17 @@ def _grpo(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
     return grpo_work(config, mesh)
 
 
+def _prm(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
+    from lrm_jax.recipes.aot_prm import prm_work
+
+    return prm_work(config, mesh)
+
+
 _PLANS: dict[str, Callable[[Any, Mesh], tuple[Any, list[Work]]]] = {
     "latent": _latent,
     "sft": _sft,
     "grpo": _grpo,
+    "prm": _prm,
 }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lrm_jax.data.step_files import StepFileConfig
 from lrm_jax.prm.losses import StepLossConfig
 from lrm_jax.prm.semantics import Semantics
 from lrm_jax.recipes.policy_config import (
@@ -40,6 +41,9 @@ class PrmConfig:
     Attributes:
       semantics: what the scores mean, and so how those of a solution are pooled.
       loss: what is learned from the labels.
+      files: how files of labelled steps are read.
+      bad_steps: what becomes of a solution whose steps cannot be told apart as
+        tokens (a separator inside a step): `refuse` or `drop`.
       steps: how steps become text and where they end.
       seq_len: tokens of a row, prompt and steps; one text a row.
       max_steps: steps of a row.
@@ -48,6 +52,8 @@ class PrmConfig:
 
     semantics: Semantics = "future_success"
     loss: StepLossConfig = field(default_factory=StepLossConfig)
+    files: StepFileConfig = field(default_factory=StepFileConfig)
+    bad_steps: Literal["refuse", "drop"] = "refuse"
     steps: StepRule = field(default_factory=StepRule)
     seq_len: int = 256
     max_steps: int = 32

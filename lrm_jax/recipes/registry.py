@@ -18,6 +18,8 @@ MODULES = {
     "policy": "lrm_jax.recipes.imported_policy",
     "sft": "lrm_jax.recipes.sft",
     "grpo": "lrm_jax.recipes.grpo",
+    "prm": "lrm_jax.recipes.prm",
+    "reward": "lrm_jax.recipes.imported_reward",
 }
 """Recipe -> the module whose `RECIPE` says what it does."""
 

@@ -19,6 +19,7 @@ from lrm_jax.losses import LossConfig
 from lrm_jax.models.latent_config import LatentConfig
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import MlaConfig, MoeConfig, PolicyConfig, RopeConfig
+from lrm_jax.prm.losses import StepLossConfig
 from lrm_jax.reasoning.decoding import generate_jit
 from lrm_jax.reasoning.halting import HaltingConfig
 from lrm_jax.reasoning.prompts import pad_prompts
@@ -30,6 +31,8 @@ from lrm_jax.recipes.grpo_state import Groups, init_carry, score_dtype
 from lrm_jax.recipes.grpo_step import Drawn, Scores
 from lrm_jax.recipes.latent_step import LatentStep
 from lrm_jax.recipes.policy_state import Updater, full_weights
+from lrm_jax.recipes.prm_config import PrmConfig, PrmRunConfig, with_head
+from lrm_jax.recipes.prm_step import make_updater
 from lrm_jax.recipes.run_config import RunConfig
 from lrm_jax.recipes.sft_config import SftConfig, SftRunConfig
 from lrm_jax.rl.config import RolloutConfig
@@ -49,6 +52,7 @@ MESHES = {
 }
 LANES, CELLS, TABLE = 16, 16, 8
 ROWS, LENGTH, SYMBOLS = 16, 20, 13
+STEPS_OF_A_TEXT = 4
 PROMPTS, GROUP, PROMPT, TOKENS = 8, 4, 6, 6
 
 
@@ -122,6 +126,18 @@ def rl_config(dtype: str, *, name: str) -> GrpoRunConfig:
     return derived(config)
 
 
+def prm_config(dtype: str, **kind: Any) -> PrmRunConfig:
+    prm = PrmConfig(seq_len=LENGTH, max_steps=STEPS_OF_A_TEXT, **kind)
+    return with_head(
+        PrmRunConfig(
+            model=policy_model(dtype),
+            optim=ADAMW,
+            train=TrainConfig(total_steps=STEPS, batch_size=ROWS, grad_accum=2),
+            prm=prm,
+        )
+    )
+
+
 MOE = MoeConfig(n_experts=8, top_k=2, d_expert=16)
 MLA = MlaConfig(q_rank=8, kv_rank=8, d_nope=4, d_rope=4, d_value=4)
 HRM = {"rule": "q_learning", "h_layers": 1, "grad_depth": "one_step"}
@@ -141,6 +157,10 @@ RECIPES: dict[str, Callable[[str], Any]] = {
     ),
     "grpo": functools.partial(rl_config, name="grpo"),
     "ppo": functools.partial(rl_config, name="ppo"),
+    "prm": prm_config,
+    "prm, implicit": functools.partial(
+        prm_config, semantics="implicit", loss=StepLossConfig("implicit"), chunk=5
+    ),
 }
 
 
@@ -171,6 +191,28 @@ def solutions(step: int) -> dict[str, np.ndarray]:
     sizes = rng.integers(3, LENGTH // 2 - 1, (ROWS - 1, 2))
     rows = [[example(n) for n in row[: 1 + row[1] % 2]] for row in sizes.tolist()]
     return collate([*rows, []], LENGTH, pad_id=0)
+
+
+def labelled(step: int) -> dict[str, np.ndarray]:
+    """Texts of up to four steps, one without a label and one empty."""
+    rng = np.random.default_rng(step)
+    count = rng.integers(1, STEPS_OF_A_TEXT + 1, ROWS)
+    count[-1] = 0
+    length = np.where(count, 3 + 4 * count, 0)
+    places = np.broadcast_to(np.arange(LENGTH), (ROWS, LENGTH))
+    mask = places < length[:, None]
+    at = np.arange(STEPS_OF_A_TEXT)[None]
+    there = at < count[:, None]
+    known = there & (np.arange(ROWS) > 0)[:, None]
+    return {
+        "ids": np.where(mask, rng.integers(2, SYMBOLS, mask.shape), 0).astype(np.int32),
+        "positions": np.where(mask, places, 0).astype(np.int32),
+        "mask": mask,
+        "ends": np.where(there, 6 + 4 * at, -1).astype(np.int32),
+        "labels": (rng.integers(0, 5, there.shape) / 4 * known).astype(np.float32),
+        "label_mask": known,
+        "starts": np.full(ROWS, 3, np.int32),
+    }
 
 
 @functools.cache
@@ -235,7 +277,8 @@ def run(name: str, mesh: MeshConfig, dtype: str, recorded: Outcome | None) -> Ou
     with jax.enable_x64(dtype == "float64"):
         config = RECIPES[name](dtype)
         place = sharding.make_mesh(mesh)
-        take = {"latent": _latent, "sft": _sft, "grpo": _rl}[config.recipe]
+        takes = {"latent": _latent, "sft": _rows, "prm": _rows, "grpo": _rl}
+        take = takes[config.recipe]
         return take(name, config, place, recorded)
 
 
@@ -251,6 +294,8 @@ def first_state(name: str, dtype: str) -> Any:
         return parts.step.init(key, parts.batch_shapes(), wide)
 
     def policy(key: jax.Array) -> Any:
+        if config.recipe == "prm":
+            return make_updater(config).init(key)
         made = Updater(token_policy(config.model), config.optim, config.train)
         state = made.init(key)
         if config.recipe == "sft":
@@ -319,16 +364,20 @@ def _latent(name: str, config: Any, mesh: Any, recorded: Outcome | None) -> Outc
     return _outcome(now, losses, halted, touched)
 
 
-def _sft(name: str, config: Any, mesh: Any, recorded: Outcome | None) -> Outcome:
+def _rows(name: str, config: Any, mesh: Any, recorded: Outcome | None) -> Outcome:
     del recorded
+    given, loss = {
+        "sft": (solutions, "loss/lm"),
+        "prm": (labelled, "loss/prm"),
+    }[config.recipe]
     state, (work,) = plan(config, mesh)
     losses = []
     with sharding.use_mesh(mesh):
         now = _placed(name, config.model.dtype, state)
         for i in range(STEPS):
-            batch = {key: x[None] for key, x in solutions(i).items()}
+            batch = {key: x[None] for key, x in given(i).items()}
             now, metrics = work.function(now, _put(batch, work.args[1]))
-            losses.append(_mean(metrics, "loss/lm"))
+            losses.append(_mean(metrics, loss))
     return _outcome(now, losses)
 
 
