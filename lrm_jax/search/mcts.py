@@ -17,6 +17,7 @@ from lrm_jax.search.backup import backup
 from lrm_jax.search.config import SearchConfig, check_config
 from lrm_jax.search.expansion import expand, init_tree, leaf_keys
 from lrm_jax.search.gumbel import RootPlan, root_noise_keys, root_plan
+from lrm_jax.search.leaves import expand_leaves, select_leaves, view_of_leaves
 from lrm_jax.search.outcome import recommend
 from lrm_jax.search.parts import on_lanes
 from lrm_jax.search.selection import Selection, pick, select
@@ -159,7 +160,9 @@ def active_trees(state: SearchState, config: SearchConfig) -> Array:
 def advance(
     model: TreeModel[Any], params: Params, state: SearchState, config: SearchConfig
 ) -> SearchState:
-    """Run one round: one leaf in every tree that is active."""
+    """Run one round: a leaf (or `config.leaves`) in every tree that is active."""
+    if config.leaves > 1:
+        return _advance_many(model, params, state, config)
     tree, active = state.tree, active_trees(state, config)
     selection = select(tree, state.plan, active, config)
     keys = leaf_keys(tree, selection, _judged(tree, selection))
@@ -173,6 +176,27 @@ def advance(
     tree, leaf = expand(tree, selection, slot, expansion, made, keys, config)
     tree = backup(tree, selection, leaf, config)
     return state._replace(tree=tree, spent=state.spent + active, round=state.round + 1)
+
+
+def _advance_many(
+    model: TreeModel[Any], params: Params, state: SearchState, config: SearchConfig
+) -> SearchState:
+    tree = state.tree
+    number = state.round * config.leaves + jnp.arange(config.leaves)[:, None]
+    active = active_trees(state, config)[None] & (number < state.budgets[None])
+    slot = first_slot(tree, config) + state.round * config.leaves
+    leaves = select_leaves(tree, state.plan, active, slot, config)
+    view, action, keys = view_of_leaves(tree, leaves)
+    view = view._replace(problem=state.problem)
+    expansion, made = model.step(params, view, action, node_keys(keys))
+    tree = expand_leaves(tree, leaves, slot, expansion, made, config)
+    count = lambda x: jnp.sum(x, axis=0, dtype=jnp.int32)
+    return state._replace(
+        tree=tree,
+        spent=state.spent + count(leaves.selection.active),
+        collisions=state.collisions + count(leaves.collided),
+        round=state.round + 1,
+    )
 
 
 def first_slot(tree: Tree[Any], config: SearchConfig) -> int:
