@@ -176,15 +176,25 @@ def describe_sweep(found: dict[str, Any]) -> str:
     """Return the table of a sweep, and what it comes to."""
     rows = []
     for one in found["results"]:
-        mesh = ",".join(f"{name}={size}" for name, size in one["mesh"].items())
         total = None if one["bytes"] is None else size(one["bytes"])
+        if total is not None and not one["compiled"]:
+            total = f"{total}, not compiled"
         fits = {True: "yes", False: "no"}.get(one["fits"], "refused")
         time_s, bound = one["step_time_s_estimate"], one["bound_by"]
-        rows.append([one["topology"], mesh, fits, total, time_s, bound])
+        rows.append([one["topology"], _axes(one), fits, total, time_s, bound])
     head = ["slice", "mesh", "fits", "bytes a chip", "s a step or more", "bound by"]
     lines = [table(head, rows), ""]
     for name in ("smallest", "fastest"):
         one = found[name]
-        mesh = one and ",".join(f"{k}={v}" for k, v in one["mesh"].items())
-        lines.append(f"{name}: {one['topology']} {mesh}" if one else f"{name}: none")
+        said = f"{one['topology']} {_axes(one)}" if one else "none"
+        lines.append(f"{name}: {said}")
     return "\n".join(lines)
+
+
+def _axes(one: dict[str, Any]) -> str:
+    """A mesh as `--mesh` takes it; no expert axis of 1."""
+    return ",".join(
+        f"{name}={count}"
+        for name, count in one["mesh"].items()
+        if name != "expert" or count > 1
+    )

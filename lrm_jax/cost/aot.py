@@ -43,6 +43,8 @@ class Work:
       while_bound: turns of loops whose end depends on data.
       beside: abstract arrays that lie on the devices while it runs and are no
         arguments.
+      ragged_share: of the rows of ragged products, those in any group; see
+        `jaxpr_flops`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Work:
     model_flops: int
     while_bound: int | None = None
     beside: Any = ()
+    ragged_share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +129,11 @@ def compile_work(work: Work, mesh: Any, *, full_effort: bool = False) -> Compile
     began = time.monotonic()
     with sharding.use_mesh(mesh):
         traced: Any = work.function.trace(*work.args)  # pyright: ignore[reportFunctionMemberAccess]
-        flops = jaxpr_flops(traced.jaxpr, while_bound=work.while_bound)
+        flops = jaxpr_flops(
+            traced.jaxpr,
+            while_bound=work.while_bound,
+            ragged_share=work.ragged_share,
+        )
         lowered = traced.lower()
         try:
             program = lowered.compile(None if full_effort else _QUICK)

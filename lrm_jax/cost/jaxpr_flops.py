@@ -21,6 +21,7 @@ def count_flops(
     *args: Any,
     platform: str = "tpu",
     while_bound: int | None = None,
+    ragged_share: float = 1.0,
 ) -> int:
     """Return the FLOPs of one call over all devices.
 
@@ -29,16 +30,23 @@ def count_flops(
       *args: arrays or `jax.ShapeDtypeStruct`.
       platform: see `jaxpr_flops`.
       while_bound: see `jaxpr_flops`.
+      ragged_share: see `jaxpr_flops`.
 
     Raises:
       ValueError: products inside a loop whose length is not known.
     """
     closed = jax.make_jaxpr(function)(*args)
-    return jaxpr_flops(closed, platform=platform, while_bound=while_bound)
+    return jaxpr_flops(
+        closed, platform=platform, while_bound=while_bound, ragged_share=ragged_share
+    )
 
 
 def jaxpr_flops(
-    closed: core.ClosedJaxpr, *, platform: str = "tpu", while_bound: int | None = None
+    closed: core.ClosedJaxpr,
+    *,
+    platform: str = "tpu",
+    while_bound: int | None = None,
+    ragged_share: float = 1.0,
 ) -> int:
     """Return the FLOPs of a traced program (`jax.jit(f).trace(...).jaxpr`).
 
@@ -46,23 +54,28 @@ def jaxpr_flops(
       closed: the program.
       platform: whose branch counts where `lax.platform_dependent` chooses.
       while_bound: turns of a `while` loop whose end depends on data.
+      ragged_share: of the rows of a ragged product, those in any of its groups;
+        the others are not multiplied, and shapes do not tell how many they are.
 
     Raises:
       ValueError: products inside a loop whose length is not known.
     """
-    return _Counter(platform, while_bound).of_jaxpr(closed.jaxpr)
+    return _Counter(platform, while_bound, ragged_share).of_jaxpr(closed.jaxpr)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Counter:
     platform: str
     while_bound: int | None
+    ragged_share: float
 
     def of_jaxpr(self, jaxpr: core.Jaxpr) -> int:
         return sum(self._of_equation(equation) for equation in jaxpr.eqns)
 
     def _of_equation(self, equation: Any) -> int:
         name, params = equation.primitive.name, equation.params
+        if name == "ragged_dot_general":
+            return round(self.ragged_share * _of_ragged_dot(equation))
         leaf = _LEAVES.get(name)
         if leaf is not None:
             return leaf(equation)
@@ -133,7 +146,6 @@ def _of_convolution(equation: Any) -> int:
 
 _LEAVES: dict[str, Callable[[Any], int]] = {
     "dot_general": _of_dot,
-    "ragged_dot_general": _of_ragged_dot,
     "conv_general_dilated": _of_convolution,
 }
 

@@ -56,7 +56,18 @@ def sft_work(config: SftRunConfig, mesh: Mesh) -> tuple[Any, list[Work]]:
     forward = layers_flops(model, rows, length) + head_flops(model, rows * length)
     flops = formulas.trained(forward)
     function = cast(Any, run.dispatch())
-    return state, [Work("update", function, (state, batch), flops)]
+    share = own_rows_share(mesh)
+    args = (state, batch)
+    return state, [Work("update", function, args, flops, ragged_share=share)]
+
+
+def own_rows_share(mesh: Mesh) -> float:
+    """Return what a device's experts have of the choices that its group brings them.
+
+    Outside of token loops, whose batch axes are manual, the devices of an expert
+    group gather their rows; each choice is of one of them.
+    """
+    return 1 / mesh.shape.get("expert", 1)
 
 
 def scores_first(config: GrpoRunConfig) -> bool:
@@ -79,13 +90,15 @@ def grpo_work(config: GrpoRunConfig, mesh: Mesh) -> tuple[Any, list[Work]]:
     state = run.abstract_state()
     groups = abstract_groups(config, mesh)
     works = [_rollout(config, mesh, state)]
-    scores = Scores()
+    scores, share = Scores(), own_rows_share(mesh)
     if step.scores_first:
         args = (state.params, state.carry.reference, groups)
         score = jax.jit(step.score)
         flops = _reads(config) * read_flops(config)
         beside = (state.opt_state, state.ema)
-        works.append(Work("score", score, args, flops, beside=beside))
+        works.append(
+            Work("score", score, args, flops, beside=beside, ragged_share=share)
+        )
         scores = _scores(config, mesh, step)
     where = jax.tree.map(lambda x: x.sharding, state)
     learn = jax.jit(step.learn, donate_argnums=0, out_shardings=(where, None))
@@ -96,7 +109,7 @@ def grpo_work(config: GrpoRunConfig, mesh: Mesh) -> tuple[Any, list[Work]]:
     drawn = Drawn(cast(Any, cursor), state.carry.waiting)
     args = (state, groups, valid, scores, drawn)
     flops = config.rl.epochs * formulas.trained(read_flops(config))
-    works.append(Work("update", learn, args, flops))
+    works.append(Work("update", learn, args, flops, ragged_share=share))
     return state, works
 
 

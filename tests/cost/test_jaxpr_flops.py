@@ -39,6 +39,8 @@ def test_ragged_products_meet_one_matrix_a_row():
     sizes = jax.ShapeDtypeStruct((3,), jnp.int32)
     each = 2 * 6 * 4 * 5
     assert count_flops(jax.lax.ragged_dot, rows, stack, sizes) == each
+    quarter = count_flops(jax.lax.ragged_dot, rows, stack, sizes, ragged_share=0.25)
+    assert quarter == each // 4
     loss = lambda r, s, n: jnp.sum(jnp.sin(jax.lax.ragged_dot(r, s, n)))
     assert count_flops(jax.grad(loss, argnums=(0, 1)), rows, stack, sizes) == 3 * each
 

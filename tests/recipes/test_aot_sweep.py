@@ -7,6 +7,7 @@ import pytest
 from lrm_jax import presets
 from lrm_jax.cli.aot import describe_sweep
 from lrm_jax.recipes import aot_sweep
+from lrm_jax.recipes.aot_sweep import meshes
 from lrm_jax.types import UserError
 
 
@@ -16,7 +17,7 @@ def compiled(monkeypatch):
     asked = []
 
     def estimate(config, topology, *, slices, mesh, **options):
-        chips = mesh.data * mesh.fsdp * mesh.model
+        chips = mesh.data * mesh.fsdp * mesh.model * mesh.expert
         asked.append((topology, mesh))
         fits = chips >= 8
         return {
@@ -59,3 +60,24 @@ def test_nothing_fits(compiled):
     assert "smallest: none" in describe_sweep(found)
     with pytest.raises(UserError, match="no such chip"):
         aot_sweep.sweep(presets.get("hrm_sudoku"), "v9")
+
+
+def test_experts_are_tried_on_an_axis_of_their_own(compiled):
+    config = presets.get("grpo_30b_a3b")
+    found = aot_sweep.sweep(config, "v5p-512", programs=["update"])
+    assert {mesh.expert for _, mesh in compiled} == {1, 2, 4, 8}
+    text = describe_sweep(found)
+    assert "data=1,fsdp=8,expert=8,model=4" in text and "expert=1" not in text
+    assert not aot_sweep.has_experts(presets.get("grpo_8b"))
+    assert all(mesh.expert == 1 for mesh in meshes(32))
+
+
+def test_what_can_only_fail_is_not_compiled(compiled):
+    """Copies of 8B parameters with moments and reference take 122 GiB a chip."""
+    found = aot_sweep.sweep(presets.get("grpo_8b"), "v5p:2x2x2")
+    copies, split = found["results"][:2]
+    assert copies["mesh"]["data"] == 8 and split["mesh"]["fsdp"] == 8
+    assert (copies["fits"], copies["compiled"]) == (False, False)
+    assert copies["bytes"] == pytest.approx(16 * 8.19e9, rel=0.01)
+    assert split["compiled"] and all(mesh.data < 8 for _, mesh in compiled)
+    assert "122 GiB, not compiled" in describe_sweep(found)
