@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="latent: one_pass, best_q, mode, weighted, residual, first_halt, augment, "
         "mcts; with commas or spaces between (default: one pass of noise, all "
-        "selectors)",
+        "selectors); --samples: majority, weighted, best_of_n, weighted_logprob, "
+        "best_of_n_logprob, pass (default: all that the file has numbers for)",
     )
     parser.add_argument(
         "--budget",
@@ -62,6 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", metavar="FILE", help="score the samples of a file; needs no RUN"
     )
+    stored = parser.add_argument_group("stored samples")
+    stored.add_argument(
+        "--aggregation",
+        metavar="HOW",
+        help="how stored scores of steps are pooled: min, product, last, mean, sum "
+        "(default last)",
+    )
+    stored.add_argument(
+        "--layout",
+        choices=("auto", "steps", "responses"),
+        help="what `completions` of a line are (default: steps where prompts repeat)",
+    )
+    stored.add_argument(
+        "--step", type=int, metavar="N", help="only samples written at a step"
+    )
+    stored.add_argument("--split", metavar="NAME", help="only samples of train or eval")
     noise = parser.add_argument_group("latent reasoners")
     noise.add_argument(
         "--sigma", type=float, metavar="S", help="noise before a segment (default 0.3)"
@@ -86,6 +103,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from lrm_jax.recipes.run import Run
     from lrm_jax.types import UserError
 
+    if args.samples is not None:
+        return _stored(args)
     if args.run is None:
         raise UserError("RUN is missing: name a run folder, or --samples FILE")
     trained = load(args.run)
@@ -120,6 +139,39 @@ def _latent(trained: Any, args: argparse.Namespace) -> Outcome:
     if data.get("calibration"):
         found = data["calibration"]
         lines.append(table(["halting head", "value"], _calibration_rows(found)))
+    return Outcome(data, "\n".join(lines))
+
+
+def _stored(args: argparse.Namespace) -> Outcome:
+    """Score stored samples again."""
+    from lrm_jax.recipes.rescore import rescore
+    from lrm_jax.recipes.search_result import results_json
+    from lrm_jax.types import UserError
+
+    if args.run is not None:
+        raise UserError(f"{args.run}: --samples needs no run; leave one of them out")
+    settings: dict[str, Any] = {
+        "methods": tuple(_words(args.method)),
+        "budgets": tuple(_words(args.budget)),
+        "aggregation": args.aggregation,
+        "layout": args.layout,
+        "step": args.step,
+        "split": args.split,
+        "seed": args.seed,
+    }
+    data = results_json(rescore(args.samples, **_given(settings)))
+    first = data["results"][0]
+    title = f"{data['n']} problems, {first['stored']} completions or more of each"
+    if first["left_out"]:
+        title += f"; left out: {first['left_out']} of a single completion"
+    lines = [title, results_text(data["results"])]
+    stepped = next((r for r in data["results"] if "lowest_at_last_step" in r), None)
+    if stepped:
+        share = stepped["lowest_at_last_step"]
+        lines.append(
+            f"scores of steps pooled by {stepped['aggregation']}; lowest at the last "
+            f"step: {share:.1%} of the solutions"
+        )
     return Outcome(data, "\n".join(lines))
 
 

@@ -115,6 +115,8 @@ def rescore(
         problems = _scored(problems, scorer)
         aggregation = aggregation or default_aggregation(scorer.semantics)
     ballots = _ballots(problems, aggregation or "last", facts)
+    if aggregation and "aggregation" not in facts:
+        raise UserError(f"aggregation {aggregation!r}: {path} has no scores of steps")
     chosen = _methods(methods, problems, ballots, str(path))
     stored = min(len(b.class_ids) for b in ballots)
     counts = _budgets(budgets, problems)

@@ -225,6 +225,8 @@ NEVER = [_own("a", "", 0), _own("a", "", 0)]
             {},
             "line 1, completion 2, score: the score is NaN",
         ),
+        (ROWS, {"aggregation": "min"}, "aggregation 'min': .* has no scores of steps"),
+        ([STEPS, STEPS], {"aggregation": "max"}, "aggregation 'max': expected one of"),
         ([STEPS | {"scores": 3}], {}, "line 1: scores: expected a list, got 3"),
         ([{"prompt": "a", "completion": "7"}], {}, "line 1: no true answer"),
         ([{"completion": "7"}], {}, "line 1: no prompt"),
