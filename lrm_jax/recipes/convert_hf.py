@@ -19,7 +19,7 @@ import jax
 
 from lrm_jax.config import to_dict
 from lrm_jax.data.tokenizer import TokenizerConfig
-from lrm_jax.interop.hf import hf_tensors, load_hf, open_hf
+from lrm_jax.interop.hf import HfPolicy, hf_tensors, load_hf, open_hf
 from lrm_jax.interop.hf_config import read_hf_config
 from lrm_jax.interop.hf_export import hf_config
 from lrm_jax.interop.hf_files import HfWeights, write_shards
@@ -113,7 +113,20 @@ def import_hf(
         scan_layers=scan_layers,
         mtp_layers=mtp_layers,
     )
-    config = _import_config(src, loaded.cfg, TOKENIZER)
+    return write_import(src, dst, loaded, import_config(src, loaded.cfg, TOKENIZER))
+
+
+def write_import(
+    src: Path, dst: Path, loaded: HfPolicy, config: ImportedPolicyConfig
+) -> dict[str, Any]:
+    """Write the run folder of an import; see `import_hf`.
+
+    Args:
+      src: the Hugging Face folder.
+      dst: run folder to make.
+      loaded: from it; its `params` become JAX's in place.
+      config: see `import_config`.
+    """
     sha256 = source_sha256(src, loaded.sha256)
     origin = HfOrigin(loaded.raw, loaded.dtypes, {"format": "pt"}, sha256)
     with open_run(dst, to_dict(config)) as folder:
@@ -144,7 +157,7 @@ def config_of_hf(src: str | Path, **changes: Any) -> ImportedPolicyConfig:
     Raises:
       UserError: see `import_hf`.
     """
-    return _import_config(Path(src), open_hf(src, **changes).cfg, str(src))
+    return import_config(Path(src), open_hf(src, **changes).cfg, str(src))
 
 
 def source_sha256(src: Path, weights: str | None = None) -> str:
@@ -303,7 +316,7 @@ def refuse_taken(dst: Path, what: str) -> None:
         raise UserError(f"{dst}: not empty; {what} never writes over anything")
 
 
-def _import_config(src: Path, cfg: PolicyConfig, text: str) -> ImportedPolicyConfig:
+def import_config(src: Path, cfg: PolicyConfig, text: str) -> ImportedPolicyConfig:
     """Return an import's config, its tokenizer files in `text` where it has any."""
     tokenizer = TokenizerConfig()
     if (src / "tokenizer.json").is_file():
