@@ -4,7 +4,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -203,7 +203,7 @@ class TokenRun:
           {n, results: [{budget, exact_accuracy, ci95, lenient_accuracy, mean_steps,
           mean_tokens, truncated}], data, step}; a step is a token of thought.
         """
-        source = self.source if data is None else self._other_source(data)
+        source = self.source if data is None else self.other_source(data)
         examples = source.test[: size or None]
         if not examples:
             raise UserError("nothing to evaluate on: data.test_size is 0")
@@ -231,6 +231,29 @@ class TokenRun:
         if self.run_dir is not None and data is None:
             self._write_report(report)
         return report
+
+    def search(
+        self,
+        data: str | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Try methods of test-time search, with search off beside.
+
+        Args:
+          data: as for `evaluate`.
+          progress: called with (what runs, problems done, problems).
+          **settings: fields of `TokenSearchConfig`: `k=4, methods=("beam", "mcts")`.
+
+        Returns:
+          {n, results, settings, data, step}.
+        """
+        from lrm_jax.recipes.token_search import TokenSearchConfig, report, search_run
+
+        config = TokenSearchConfig(**settings)
+        rows = search_run(self, config, data=data, progress=progress)
+        return report(rows, config, self, data)
 
     @cached_property
     def source(self) -> TextSource:
@@ -265,7 +288,7 @@ class TokenRun:
     def _sampler(self, stop: Sequence[str]) -> Sampler:
         return Sampler(self.policy, self.tokenizer, self.mesh, stop_strings=stop)
 
-    def _other_source(self, path: str) -> TextSource:
+    def other_source(self, path: str) -> TextSource:
         """Read other prompts, to test on."""
         data = dataclasses.replace(
             self.config.data, path=path, test_path=path, test_size=0, train_size=0

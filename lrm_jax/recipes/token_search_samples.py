@@ -1,0 +1,111 @@
+# Copyright 2026 The LRM-JAX Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whole solutions, sampled side by side and scored: what votes and best-of-N need."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrm_jax.prm.aggregate import check_scores
+from lrm_jax.prm.scorer import score_steps
+from lrm_jax.recipes.token_sampler import GREEDY, Sampling
+from lrm_jax.recipes.token_search_found import Found
+from lrm_jax.search.guided_answers import Solution
+from lrm_jax.steps import find_step_ends
+from lrm_jax.types import UserError
+
+_SAMPLES_MOST = 2**12
+"""Sequence ids that a problem has to itself: its samples are nested over budgets."""
+
+
+def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
+    """Write `budget` solutions of each problem from `first` on, and score them."""
+    config, sampler = bench.config, bench.run.sampler
+    prompts = bench.prompts[first : first + bench.batch]
+    if budget > _SAMPLES_MOST:
+        raise UserError(f"budget {budget}: accepted: up to {_SAMPLES_MOST} samples")
+    index = np.arange(first, first + bench.batch)[:, None] * _SAMPLES_MOST
+    decoding = sampler.start(
+        bench.run.weights,
+        prompts,
+        jax.random.key(config.seed),
+        max_new=bench.max_new,
+        group_size=budget,
+        sampling=GREEDY if greedy else Sampling(config.temperature, 0, config.top_p),
+        lanes=config.lanes,
+        rows=bench.batch,
+        width=int(bench.lengths.max()),
+        sequence_ids=(index + np.arange(budget)).reshape(-1),
+    )
+    found = sampler.collect(decoding)
+    rows = [ids[:n].tolist() for ids, n in zip(found.ids, found.length, strict=True)]
+    logps = np.asarray(found.logps).sum(1)
+    parts = [cut_steps(bench, row) for row in rows]
+    scores: list[list[float]] = [[] for _ in rows]
+    scored = np.zeros(len(prompts), np.int64)
+    if bench.scorer is not None and not greedy:
+        texts = [[*prompts[i // budget], *row] for i, row in enumerate(rows)]
+        starts = [len(prompts[i // budget]) for i in range(len(rows))]
+        scores = score_texts(bench, texts, starts)
+        scored = np.asarray(found.length).reshape(-1, budget).sum(1)
+    solutions = [
+        Solution(row, steps, one, float(logp), 0, 0.0)
+        for row, steps, one, logp in zip(rows, parts, scores, logps, strict=True)
+    ]
+    length = np.asarray(found.length).reshape(-1, budget)
+    total = bench.batch * budget
+    lanes = config.lanes if 0 < config.lanes < total else total
+    steps = int(decoding.steps) if decoding.steps is not None else int(length.max())
+    return Found(
+        [solutions[i : i + budget] for i in range(0, len(solutions), budget)],
+        length.sum(1),
+        scored,
+        budget,
+        steps,
+        lanes,
+    )
+
+
+def cut_steps(bench: Any, ids: list[int]) -> list[int]:
+    """Return the tokens of each step; what follows the last end is one too."""
+    ends = find_step_ends(ids, 0, bench.table)
+    cuts = [0, *(end + 1 for end in ends)]
+    if cuts[-1] < len(ids):
+        text = any(bool(bench.ends.writes[i]) for i in ids[cuts[-1] :])
+        cuts = [*cuts, len(ids)] if text or len(cuts) == 1 else [*cuts[:-1], len(ids)]
+    return [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def score_texts(
+    bench: Any, texts: list[list[int]], starts: list[int]
+) -> list[list[float]]:
+    """Score whole texts by the reward model."""
+    table = bench.table
+    ends = [find_step_ends(t, s, table) for t, s in zip(texts, starts, strict=True)]
+    width = int(bench.lengths.max()) + bench.max_new
+    most = bench.max_new
+    ids = np.full((len(texts), width), bench.run.tokenizer.pad_id, np.int32)
+    mask = np.zeros(ids.shape, bool)
+    places = np.full((len(texts), most), -1, np.int32)
+    for i, (text, found) in enumerate(zip(texts, ends, strict=True)):
+        ids[i, : len(text)], mask[i, : len(text)] = text, True
+        places[i, : len(found)] = found[:most]
+    scores = _score_jit(
+        bench.scorer.scorer,
+        bench.scorer.params,
+        ids,
+        mask,
+        places,
+        np.asarray(starts, np.int32),
+    )
+    check_scores(scores, jnp.asarray(places >= 0), "reward model")
+    found = np.asarray(scores)
+    return [found[i, : len(one)].tolist() for i, one in enumerate(ends)]
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _score_jit(model, params, ids, mask, ends, starts):  # noqa: ANN001, ANN202
+    return score_steps(model, params, ids, mask, ends, starts=starts)
