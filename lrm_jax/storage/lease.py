@@ -34,18 +34,31 @@ class Lease:
         """Take over an object that was just written."""
         self._path, self._body, self._generation = path, body, generation
         self._lost = ""
+        self._count, self._renewed = 0, time.monotonic()
+        self._one = threading.Lock()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._renew, daemon=True)
+        self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raise if another process holds the folder by now.
+        """Raise if another process is known to hold the folder by now.
 
         Raises:
           UserError: it does.
         """
         if self._lost:
             raise UserError(self._lost)
+
+    def confirm(self) -> None:
+        """Make sure that the folder is still held: ask, where the lease ran out.
+
+        Raises:
+          UserError: another process holds it.
+          StoreAwayError: nobody knows.
+        """
+        if time.monotonic() - self._renewed > LEASE_S:
+            self._renew()
+        self.check()
 
     @property
     def lost(self) -> bool:
@@ -61,33 +74,28 @@ class Lease:
             with contextlib.suppress(OSError):
                 gcs.remove(self._path, self._generation)
 
-    def _renew(self) -> None:
-        count = 0
-        while not self._end.wait(RENEW_S):
-            count += 1
-            data = _text({**self._body, "renewed": count})
+    def _keep(self) -> None:
+        while not self._end.wait(RENEW_S) and not self._lost:
             try:
-                found = gcs.write_if(self._path, data, self._generation)
+                self._renew()
             except OSError as error:
                 reason = error.strerror or error
                 print(f"{self._path}: not renewed ({reason})", file=sys.stderr)
-                continue
+
+    def _renew(self) -> None:
+        """Write the object anew, or find another's in its place."""
+        with self._one:
+            begun = time.monotonic()
+            self._count += 1
+            data = _text({**self._body, "renewed": self._count})
+            found = gcs.write_if(self._path, data, self._generation)
             if found is None:
-                there = self._stored()
+                there = gcs.read_stored(self._path)
                 if there is None or _read(there).get("token") != self._body["token"]:
                     self._lost = _lost(self._path, there)
                     return
                 found = there.generation  # ours; the answer to it got lost
-            self._generation = found
-
-    def _stored(self) -> gcs.Stored | None:
-        """Return what is there instead of what was expected."""
-        while True:
-            try:
-                return gcs.read_stored(self._path)
-            except OSError:
-                if self._end.wait(RENEW_S):
-                    return None
+            self._generation, self._renewed = found, begun
 
 
 def take(path: Path) -> Lease:

@@ -26,7 +26,11 @@ class Lock(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise a `UserError` if another process holds the folder by now."""
+        """Raise a `UserError` if another process is known to hold the folder."""
+        ...
+
+    def confirm(self) -> None:
+        """Make sure that the folder is still held, or raise as `check` does."""
         ...
 
     def close(self) -> None:
@@ -45,6 +49,9 @@ class FileLock:
 
     def check(self) -> None:
         """Do nothing: the system keeps others out."""
+
+    def confirm(self) -> None:
+        """Do nothing, as well."""
 
     def close(self) -> None:
         """Let others in."""

@@ -89,7 +89,7 @@ class RunFolder:
     def settle(self) -> None:
         """Store what was logged so far; raise where the folder is lost."""
         if self._lock is not None:
-            self._lock.check()
+            self._lock.confirm()
         if self._parts is not None:
             with files.user_errors(f"metrics of {self.path} cannot be written"):
                 self._parts.flush()

@@ -126,3 +126,22 @@ def test_an_answer_that_got_lost_loses_no_folder(bucket, path, quick):
     held.check()
     held.close()
     assert bucket.names() == []
+
+
+def test_a_lease_that_ran_out_is_confirmed_before_a_save_is_closed(
+    bucket, path, monkeypatch
+):
+    monkeypatch.setattr(lease, "RENEW_S", 60.0)
+    held = lease.take(path)
+    first = bucket.objects["run/.lock"].generation
+    held.confirm()
+    assert bucket.objects["run/.lock"].generation == first
+    monkeypatch.setattr(lease, "LEASE_S", 0.0)  # as after a minute without network
+    held.confirm()
+    assert bucket.objects["run/.lock"].generation > first
+    bucket.put("run/.lock", json.dumps(ELSEWHERE).encode())
+    held.check()  # does not know yet
+    with pytest.raises(UserError, match="held by process 7 on elsewhere now"):
+        held.confirm()
+    held.close()
+    assert bucket.names() == ["run/.lock"]

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lrm_jax.storage.logs import read_log
+from lrm_jax.storage.paths import PathLike, to_read
 from lrm_jax.training import manifest, trees
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.files import as_path
@@ -49,7 +51,7 @@ class Tally(NamedTuple):
     differences: list[str]
 
 
-def start(run_dir: Path, steps: int, *options: str) -> subprocess.Popen[str]:
+def start(run_dir: PathLike, steps: int, *options: str) -> subprocess.Popen[str]:
     """Start the toy recipe; returns when it is about to take its first step."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
@@ -99,7 +101,7 @@ def kill(child: subprocess.Popen[str], run_dir: Path, when: str, wait_s: float) 
     return bool(half_written(run_dir) - before)
 
 
-def last_arrays(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def last_arrays(run_dir: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Every array of the newest checkpoint, and its counters."""
     folder = as_path(run_dir) / "checkpoints"
     path = folder / str(list_steps(folder)[-1].step)
@@ -117,13 +119,13 @@ def without_clock(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if not k.startswith(CLOCK)}
 
 
-def records(run_dir: Path) -> list[dict[str, Any]]:
+def records(run_dir: PathLike) -> list[dict[str, Any]]:
     """The reproducible part of `metrics.jsonl`."""
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    lines = (read_log(to_read(run_dir) / "metrics.jsonl") or b"").splitlines()
     return [without_clock(json.loads(line)) for line in lines]
 
 
-def compare(killed: Path, whole: Path) -> list[str]:
+def compare(killed: PathLike, whole: PathLike) -> list[str]:
     """Name everything in which two runs differ."""
     (one, counters_one), (two, counters_two) = last_arrays(killed), last_arrays(whole)
     found = (

@@ -117,7 +117,7 @@ def train(run_dir, cfg, optim, saves, *, sleep=0.0, progress="off", eval_every=0
 
     config = {"train": dataclasses.asdict(cfg), "optim": dataclasses.asdict(optim)}
     with open_run(run_dir, config) as folder:
-        checkpointer = Checkpointer(folder.checkpoints, saves)
+        checkpointer = Checkpointer(folder.checkpoints, saves, owner=folder)
         abstract = jax.eval_shape(lambda: init(optim))
         state, extra = loop.restore_or_init(
             lambda: init(optim), abstract, folder=folder, checkpointer=checkpointer
