@@ -98,19 +98,17 @@ def facts(expansion: Expansion, dtype: Any) -> Facts:
     )
 
 
-def init_tree(
-    root: Expansion, state: State, keys: Array, config: SearchConfig
-) -> Tree[State]:
-    """Return trees of their roots alone, with room for every simulation.
+def init_tree(root: Expansion, state: State, keys: Array, nodes: int) -> Tree[State]:
+    """Return trees of their roots alone.
 
     Args:
       root: what the model said of them.
       state: of the roots, leaves `[B, ...]`.
       keys: `[B, W]`, `key_data` of the roots' keys.
-      config: of the search.
+      nodes: that a tree has room for, the root included.
     """
     dtype = statistics_dtype(root)
-    (trees, actions), nodes = root.prior_logits.shape, config.simulations + 1
+    trees, actions = root.prior_logits.shape
     made = facts(root, dtype)
     floats = lambda fill: jnp.full((trees, nodes), fill, dtype)
     ints = lambda fill: jnp.full((trees, nodes), fill, jnp.int32)
@@ -136,7 +134,9 @@ def init_tree(
     )
 
 
-def leaf_keys(tree: Tree[Any], selection: Selection, again: Array) -> Array:
+def leaf_keys(
+    tree: Tree[Any], selection: Selection, again: Array, config: SearchConfig
+) -> Array:
     """Return the keys of the leaves to be judged as data, `[B, W]`.
 
     The parent's key folded with the action; for the n-th judgement of a node that is
@@ -145,6 +145,8 @@ def leaf_keys(tree: Tree[Any], selection: Selection, again: Array) -> Array:
     parents = node_keys(pick(tree.keys, selection.parent))
     keys = jax.vmap(jax.random.fold_in)(parents, selection.action)
     data = jax.random.key_data(keys)
+    if not (config.capped == "resample" and config.max_depth):
+        return data  # nothing is judged again
     apart = jax.vmap(lambda key: jax.random.fold_in(key, _RESAMPLE))(node_keys(data))
     other = jax.random.key_data(jax.vmap(jax.random.fold_in)(apart, again))
     return jnp.where((again > 0)[:, None], other, data)

@@ -65,7 +65,8 @@ def select_leaves(
         collided = active & (found.child >= 0) & (pick(tree.visits, there) == 0)
         on = active & ~collided
         new = on & (found.child < 0)
-        keys = leaf_keys(tree, found, jnp.where(found.child >= 0, judged, 0))
+        judged = jnp.where(found.child >= 0, judged, 0)
+        keys = leaf_keys(tree, found, judged, config)
         children = children.at[
             rows, jnp.where(new, found.parent, room), found.action
         ].set(new_id, mode="drop")

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrm_jax.reasoning.shards import mesh_parts
 from lrm_jax.search.backup import backup
 from lrm_jax.search.config import SearchConfig, check_config
 from lrm_jax.search.expansion import expand, init_tree, leaf_keys
@@ -20,7 +21,9 @@ from lrm_jax.search.gumbel import RootPlan, root_noise_keys, root_plan
 from lrm_jax.search.leaves import expand_leaves, select_leaves, view_of_leaves
 from lrm_jax.search.outcome import recommend
 from lrm_jax.search.parts import on_lanes
+from lrm_jax.search.reuse import Kept
 from lrm_jax.search.selection import Selection, pick, select
+from lrm_jax.search.sizes import check_size
 from lrm_jax.search.tree import (
     ROOT,
     NodeView,
@@ -79,9 +82,10 @@ def search(
       budgets: `[B]` int32, simulations of each tree, at most `config.simulations`.
 
     Raises:
-      UserError: a config that cannot be.
+      UserError: a config that cannot be, or trees that take more than
+        `config.memory_limit_bytes`; said before anything compiles.
     """
-    check_config(config)
+    check_size(model, params, problem, keys, config, parts=mesh_parts())
 
     def one(params: Params, rows: Any, budgets: Array) -> SearchResult[State]:
         problem, data = rows
@@ -95,6 +99,49 @@ def search(
 
 
 search_jit = functools.partial(jax.jit, static_argnames=("model", "config"))(search)
+
+
+def search_on(
+    model: TreeModel[State],
+    params: Params,
+    problem: Any,
+    keys: Key,
+    kept: Kept,
+    config: SearchConfig,
+    *,
+    budgets: Array | None = None,
+) -> SearchResult[State]:
+    """Search on from what an action left of a tree; see `search`.
+
+    Args:
+      model: grows the trees.
+      params: of the model.
+      problem: as it is after the action; used where nothing was kept.
+      keys: `[B]`, the old keys folded with the action; used likewise.
+      kept: of `keep_subtree`, with the same config.
+      config: of the search.
+      budgets: see `search`.
+    """
+    check_config(config)
+
+    def one(params: Params, rows: Any, budgets: Array) -> SearchResult[State]:
+        problem, data, kept = rows
+        root, made = model.root(params, problem, node_keys(data))
+        fresh = init_tree(root, made, data, kept.tree.visits.shape[1])
+        lost = kept.nodes == 0
+        tree = jax.tree.map(
+            lambda new, old: jnp.where(
+                lost.reshape(lost.shape + (1,) * (old.ndim - 1)), new, old
+            ),
+            fresh,
+            kept.tree,
+        )
+        return run(model, params, begin(tree, config, budgets=budgets), config)
+
+    rows = (problem, key_data(keys), kept)
+    return on_lanes(
+        one, params, rows, _budgets(len(keys), budgets, config), config.lanes
+    )
 
 
 def run(
@@ -128,9 +175,7 @@ def start(
     """Return the state before the first round: roots, and what they plan."""
     data = key_data(keys)
     root, state = model.root(params, problem, keys)
-    tree = init_tree(root, state, data, config)
-    if config.dirichlet_fraction and config.method != "gumbel":
-        tree = _with_noise(tree, config)
+    tree = init_tree(root, state, data, config.simulations + 1)
     return begin(tree, config, budgets=budgets)._replace(problem=problem)
 
 
@@ -139,6 +184,8 @@ def begin(
 ) -> SearchState:
     """Return the state before the first round on trees that are there."""
     trees = tree.visits.shape[0]
+    if config.dirichlet_fraction and config.method != "gumbel":
+        tree = _with_noise(tree, config)
     budgets = _budgets(trees, budgets, config)
     plan = None
     if config.method == "gumbel":
@@ -165,7 +212,7 @@ def advance(
         return _advance_many(model, params, state, config)
     tree, active = state.tree, active_trees(state, config)
     selection = select(tree, state.plan, active, config)
-    keys = leaf_keys(tree, selection, _judged(tree, selection))
+    keys = leaf_keys(tree, selection, _judged(tree, selection), config)
     expansion, made = model.step(
         params,
         view_of(tree, selection)._replace(problem=state.problem),

@@ -52,11 +52,16 @@ class _Walk(NamedTuple):
     ancestors: Array  # [B, D]
 
 
-def pick(leaf: Array, *index: Array) -> Array:
-    """Return `leaf[b, index[b]]` for every tree b: an index a tree, in bounds."""
-    rows = jnp.arange(leaf.shape[0])
-    rows = rows.reshape((-1,) + (1,) * (index[0].ndim - 1))
-    return leaf.at[(rows, *index)].get(mode="promise_in_bounds")
+def pick(leaf: Array, index: Array) -> Array:
+    """Return `leaf[b, index[b]]` for every tree b: ids a tree, in bounds."""
+    trees, nodes = leaf.shape[:2]
+    first = nodes * jnp.arange(trees, dtype=jnp.int32)
+    flat = index + first.reshape((trees,) + (1,) * (index.ndim - 1))
+    return (
+        leaf.reshape((trees * nodes, *leaf.shape[2:]))
+        .at[flat]
+        .get(mode="promise_in_bounds")
+    )
 
 
 def edges_at(
