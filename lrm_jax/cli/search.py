@@ -65,10 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     stored = parser.add_argument_group("stored samples")
     stored.add_argument(
+        "--prm", metavar="RUN", help="reward model that scores the steps; RUN@STEP"
+    )
+    stored.add_argument(
+        "--separator",
+        metavar="TEXT",
+        help="between steps, for --prm (default: the reward model's own, a blank line "
+        "for an imported one)",
+    )
+    stored.add_argument(
         "--aggregation",
         metavar="HOW",
-        help="how stored scores of steps are pooled: min, product, last, mean, sum "
-        "(default last)",
+        help="how scores of steps are pooled: min, product, last, mean, sum (default: "
+        "by what the reward model's mean; last for stored ones)",
     )
     stored.add_argument(
         "--layout",
@@ -150,9 +159,18 @@ def _stored(args: argparse.Namespace) -> Outcome:
 
     if args.run is not None:
         raise UserError(f"{args.run}: --samples needs no run; leave one of them out")
+    if args.separator and not args.prm:
+        raise UserError("--separator: for --prm, which splits completions into steps")
+    scorer = None
+    if args.prm:
+        from lrm_jax.recipes.rescore_prm import open_scorer
+
+        separator = (args.separator or "").replace("\\n", "\n")
+        scorer = open_scorer(args.prm, separator)
     settings: dict[str, Any] = {
         "methods": tuple(_words(args.method)),
         "budgets": tuple(_words(args.budget)),
+        "scorer": scorer,
         "aggregation": args.aggregation,
         "layout": args.layout,
         "step": args.step,

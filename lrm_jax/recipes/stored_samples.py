@@ -27,6 +27,7 @@ from lrm_jax.types import UserError
 Layout = Literal["auto", "steps", "responses"]
 """What `completions` are: the steps of a response, or responses."""
 
+_UNREAD = ("no_tag", "no_answer")  # nothing that a strict reading could judge
 _PROMPTS = ("prompt", "problem", "question")
 
 
@@ -76,7 +77,8 @@ def read_stored(
     Args:
       path: JSONL, `.gz` too; or a run folder.
       layout: what `completions` are.
-      reading: which of a stored verdict's scores counts.
+      reading: which of a stored verdict's scores counts; a strict one finds no answer
+        where the tags are missing or broken.
       step: only completions written at it.
       split: only those of it.
 
@@ -155,7 +157,8 @@ def _candidate(row: dict[str, Any], reading: str, line: int, where: str) -> Cand
     verdict = row.get("verdict")
     which = f"{where}, completion {row['index']}" if "index" in row else where
     if isinstance(verdict, dict):
-        answer = str(verdict.get("extracted") or "").strip() or None
+        found = reading == "lenient" or verdict.get("status") not in _UNREAD
+        answer = (found and str(verdict.get("extracted") or "").strip()) or None
         right = float(_number(verdict.get(reading, 0.0), f"{where}, verdict") >= 1)
     else:
         answer = (lenient_answer(row["text"]) or "").strip() or None

@@ -56,6 +56,8 @@ def test_the_table_says_where_the_lowest_scores_are(file, capfd):
         (["--budget", "4"], "budget 4: only 3 completions are stored"),
         (["--method", "beam"], "method 'beam'"),
         (["RUN"], "RUN: --samples needs no run"),
+        (["--separator", "x"], "--separator: for --prm"),
+        (["--prm", "nowhere"], "nowhere"),
         (["--split", "eval"], "no completions of split eval"),
     ],
 )

@@ -166,6 +166,15 @@ def test_a_lenient_reading_is_another_accuracy(tmp_path):
     assert _row(results, "pass", 1).scores.tolist() == [1, 1]
 
 
+def test_a_strict_reading_finds_no_answer_without_tags(tmp_path):
+    broken = {"strict": 0.0, "lenient": 1.0, "status": "no_tag", "extracted": "7"}
+    path = _file(tmp_path, [ROWS[0], ROWS[1] | {"verdict": broken}])
+    answers = lambda reading: [
+        row.answer for row in read_stored(path, reading=reading)[0].candidates
+    ]
+    assert answers("strict") == ["7", None] and answers("lenient") == ["7", "7"]
+
+
 def test_drawn_subsets_are_said(tmp_path):
     rng = np.random.default_rng(0)
     rows = [
