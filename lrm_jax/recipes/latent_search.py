@@ -17,84 +17,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax import sharding
-from lrm_jax.config.tree import suggest
 from lrm_jax.cost.jaxpr_flops import count_flops
 from lrm_jax.data.pipeline import PuzzleSource
 from lrm_jax.evaluation.judges import judges_for
 from lrm_jax.evaluation.summary import calibration
-from lrm_jax.reasoning.budget import ThinkingBudget
-from lrm_jax.recipes.latent_search_pass import PassPlan, PassResult, Views, run_pass
+from lrm_jax.recipes.latent_search_config import LatentSearchConfig
+from lrm_jax.recipes.latent_search_pass import (
+    PassPlan,
+    PassResult,
+    Views,
+    problems_per_device,
+    run_pass,
+)
+from lrm_jax.recipes.latent_search_tree import TreePlan, run_trees
 from lrm_jax.recipes.search_result import MethodResult, results_json
-from lrm_jax.search.latent_lanes import problems_per_device
-from lrm_jax.search.latent_noise import LatentSearchable, NoiseConfig, sigmas
+from lrm_jax.search.config import SearchConfig
+from lrm_jax.search.latent_noise import LatentSearchable, sigmas
 from lrm_jax.search.latent_select import RULES
+from lrm_jax.search.latent_tree import LatentTree
 from lrm_jax.types import Judge, Params, UserError
 
-METHODS = ("one_pass", *RULES, "augment")
-"""What there is for a latent reasoner; `one_pass` is search off."""
-DEFAULT_METHODS = ("one_pass", *RULES)
 OnProgress = Callable[[str, int, int], None]
 """Called with (what runs, problems done, problems)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LatentSearchConfig:
-    """What is tried.
-
-    Attributes:
-      methods: out of `METHODS`.
-      budgets: segments of a problem, in all; a `ThinkingBudget` against k * cap.
-      k: trajectories, views or actions.
-      noise: how trajectories are made to differ.
-      window: segments that `residual` averages over.
-      lanes: of a device; 0 for the run's evaluation batch.
-      seed: of the noise, the views and the trees.
-      max_depth: segments below a tree's root segment; 0 for the run's cap - 1.
-    """
-
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    budgets: tuple[str | int, ...] = ("high",)
-    k: int = 16
-    noise: NoiseConfig = NoiseConfig()
-    window: int = 3
-    lanes: int = 0
-    seed: int = 0
-    max_depth: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be tried."""
-        for name in self.methods:
-            if name not in METHODS:
-                raise UserError(
-                    f"method {name!r}: not for a latent reasoner"
-                    f"{suggest(name, list(METHODS))}; accepted are {', '.join(METHODS)}"
-                )
-        least = {"k": 1, "window": 1, "lanes": 0, "max_depth": 0}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise UserError(f"{name}={getattr(self, name)}: expected {low} or more")
-
-    def segments(self, cap: int) -> list[int]:
-        """Return the budgets in segments of a problem; `cap` is of one trajectory."""
-        most = self.k * cap
-        found = []
-        for asked in self.budgets or ("high",):
-            budget = ThinkingBudget.parse(asked)
-            text = str(budget)
-            if text == "-1" or text.endswith("+halt"):
-                raise UserError(
-                    f"budget {text!r}: search spends what it is given; give a number "
-                    "of segments (the method first_halt stops by itself)"
-                )
-            numeric = text.isdigit()
-            total = budget.resolve(max(most, int(text)) if numeric else most).max_steps
-            if total < self.k:
-                raise UserError(
-                    f"budget {text}: {total} segments for k={self.k} candidates; each "
-                    "takes one at least"
-                )
-            found.append(total)
-        return sorted(set(found))
 
 
 class LatentSearch(NamedTuple):
@@ -176,7 +120,7 @@ class _Bench:
 
 def search_run(
     run: Any,
-    config: LatentSearchConfig = LatentSearchConfig(),
+    config: LatentSearchConfig | None = None,
     *,
     data: str | None = None,
     progress: OnProgress | None = None,
@@ -185,13 +129,14 @@ def search_run(
 
     Args:
       run: `recipes.run.Run`.
-      config: what is tried.
+      config: what is tried; None for the defaults.
       data: CSV or dataset folder; None for the run's own test set.
       progress: called as passes go on.
 
     Raises:
       UserError: the config does not fit the run, or the model says NaN.
     """
+    config = config or LatentSearchConfig()
     source = run.source if data is None else run.other_source(data)
     budgets = config.segments(run.cap)
     judge, _ = judges_for(source.view, source.judges)
@@ -219,6 +164,8 @@ def search_run(
             extras |= extra
             if "augment" in config.methods:
                 rows.append(_augment_row(bench, budget))
+            if "mcts" in config.methods:
+                rows.append(_tree_row(bench, budget))
     settings = dataclasses.asdict(config) | {
         "lanes": bench.lanes,
         "segment_flops": bench.segment_flops,
@@ -343,4 +290,42 @@ def _augment_row(bench: _Bench, budget: int) -> MethodResult:
         k=k,
         depth=depth,
         oracle_accuracy=float(found.oracle[:, 0].mean()),
+    )
+
+
+def _tree_row(bench: _Bench, budget: int) -> MethodResult:
+    """A tree whose root and simulations are a segment each."""
+    config = bench.config
+    if budget < 2:
+        raise UserError(f"budget {budget}: mcts needs 2, a root and a simulation")
+    max_depth = config.max_depth or max(bench.cap - 1, 1)
+    plan = TreePlan(
+        model=LatentTree(bench.reasoner, config.actions, max_depth, config.noise),
+        search=SearchConfig(
+            simulations=budget - 1, method=config.tree, max_depth=max_depth
+        ),
+        problems=bench.lanes,
+        answer=config.answer,
+        judge=bench.judge,
+    )
+    found = run_trees(
+        plan,
+        bench.params,
+        bench.test_set,
+        jax.random.key(config.seed),
+        on_batch=partial(bench.progress, f"trees of {budget}"),
+    )
+    spent = float(found.simulations.mean()) + 1
+    return bench.row(
+        "mcts",
+        budget,
+        found.right,
+        spent,
+        1,
+        found.time_s,
+        actions=config.actions,
+        max_depth=max_depth,
+        sigma=config.noise.sigma,
+        answer_depth=float(found.depth.mean()) + 1,
+        oracle_accuracy=float(found.any_right.mean()),
     )

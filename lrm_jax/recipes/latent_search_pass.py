@@ -23,7 +23,7 @@ from lrm_jax.data.views import PuzzleView
 from lrm_jax.evaluation.harness import gather, hide_labels, on_device
 from lrm_jax.evaluation.judges import verdict
 from lrm_jax.reasoning.budget import lane_keys
-from lrm_jax.search.latent_lanes import over_problems, parts_of_mesh
+from lrm_jax.reasoning.shards import mesh_parts, on_parts, rows_spec
 from lrm_jax.search.latent_noise import LatentSearchable, NoiseConfig
 from lrm_jax.search.latent_pass import Trajectories, run_trajectories
 from lrm_jax.search.latent_select import is_right, oracle, select
@@ -95,6 +95,15 @@ class PassPlan:
     noise: NoiseConfig
     views: Views | None = None
     window: int = 3
+
+
+def problems_per_device(lanes: int, width: int) -> int:
+    """Return how many problems of `width` lanes each fit, at least one.
+
+    >>> problems_per_device(256, 16), problems_per_device(8, 16)
+    (16, 1)
+    """
+    return max(lanes // width, 1)
 
 
 class PassResult(NamedTuple):
@@ -171,7 +180,7 @@ def run_batches(
     """
     arrays = on_device(test_set)
     n = arrays["inputs"].shape[0]
-    batch = problems * parts_of_mesh()
+    batch = problems * mesh_parts()
     program = jax.jit(partial(step, batch=batch))
     args = lambda start: (whole, arrays, key, jnp.int32(start))
     compiled = program.lower(*args(0)).compile()
@@ -203,7 +212,8 @@ def _batch(
     """Judge problems `start ..`; those past the end repeat the last one."""
     rows = jnp.minimum(start + jnp.arange(batch), arrays["inputs"].shape[0] - 1)
     mine = (gather(arrays, rows), rows, lane_keys(key, rows))
-    return over_problems(partial(_part, plan, reasoner), whole, mine)
+    spec = rows_spec(batch)
+    return on_parts(partial(_part, plan, reasoner), whole, mine, spec, spec)
 
 
 def _part(

@@ -197,7 +197,8 @@ class Run:
         Returns:
           {n, results, grid, calibration, settings, data, step}.
         """
-        from lrm_jax.recipes.latent_search import LatentSearchConfig, search_run
+        from lrm_jax.recipes.latent_search import search_run
+        from lrm_jax.recipes.latent_search_config import LatentSearchConfig
 
         config = LatentSearchConfig(**settings)
         found = search_run(self, config, data=data, progress=progress)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,17 @@ from lrm_jax.config import replace
 from lrm_jax.data import augment
 from lrm_jax.data.pipeline import make_source
 from lrm_jax.data.views import arc_view, maze_view, sudoku_view
+from lrm_jax.evaluation.judges import exact_match
 from lrm_jax.models.latent import latent_core
-from lrm_jax.recipes.latent_search import LatentSearchConfig, search_run
+from lrm_jax.recipes.latent_search import search_run
+from lrm_jax.recipes.latent_search_config import LatentSearchConfig
 from lrm_jax.recipes.latent_search_pass import Views
+from lrm_jax.recipes.latent_search_tree import TreePlan, node_bytes, run_trees
+from lrm_jax.recipes.latent_search_tree import _batch as _tree_batch
 from lrm_jax.recipes.run import Run
-from lrm_jax.search.latent_lanes import over_problems
+from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.latent_noise import NoiseConfig
-from lrm_jax.sharding import MeshConfig
+from lrm_jax.search.latent_tree import LatentTree
 from lrm_jax.types import UserError
 
 TINY = {
@@ -133,25 +138,46 @@ def test_eight_devices_find_what_one_finds(config, run, found):
         assert row.extra["segments"] == one.extra["segments"]
 
 
-def test_problems_are_split_by_hand_so_that_no_loop_sends_anything():
-    """What the compiler would split by itself, it may join again inside a loop."""
-    mesh = sharding.make_mesh(MeshConfig(data=8))
+def test_no_loop_sends_anything_between_devices(config, run):
+    """By the compiled program of trees on 8 devices: no collective at all."""
+    wide = Run(replace(config, {"mesh.data": 8}), run.params, source=run.source)
+    plan = _tree_plan(run)
+    arrays = {name: jnp.asarray(x) for name, x in run.source.test_set().items()}
+    with sharding.use_mesh(wide.mesh):
+        step = jax.jit(partial(_tree_batch, plan, batch=16))
+        args = (wide.params, arrays, jax.random.key(0), jnp.int32(0))
+        text = step.lower(*args).compile().as_text()
+    assert "while" in text
+    for word in ("all-reduce", "all-gather", "collective-permute", "all-to-all"):
+        assert word not in text
 
-    def part(whole, rows):
-        assert rows.shape == (2,)  # this device's own
-        body = lambda state: (state[0] + whole, state[1] - 1)
-        return jax.lax.while_loop(lambda s: (s[1] > 0).any(), body, (rows, rows))[0]
 
-    with sharding.use_mesh(mesh):
-        program = jax.jit(lambda w, r: over_problems(part, w, r))
-        compiled = program.lower(jnp.int32(1), jnp.arange(16)).compile()
-        text = compiled.as_text()
-        assert "while" in text
-        for word in ("all-reduce", "all-gather", "collective-permute", "all-to-all"):
-            assert word not in text
-        # Each part turns as often as its own largest row asks.
-        expected = np.arange(16) + np.repeat(np.arange(1, 16, 2), 2)
-        np.testing.assert_array_equal(compiled(jnp.int32(1), jnp.arange(16)), expected)
+def test_trees_cost_a_segment_a_node_and_answer_at_any_lane_count(run):
+    told = LatentSearchConfig(methods=("mcts",), k=2, budgets=(8,), actions=3)
+    (row,) = [r for r in search_run(run, told).rows if r.method == "mcts"]
+    assert 1 < row.extra["segments"] <= 8 and row.extra["max_depth"] == 3
+    assert 1 <= row.extra["answer_depth"] <= 4
+    assert row.accuracy <= row.extra["oracle_accuracy"]
+    some = dataclasses.replace(
+        run.source, test=_first_rows(run.source.test, 3), test_ratings=None
+    )
+    few = search_run(Run(run.config, run.params, source=some), told).rows[-1]
+    np.testing.assert_array_equal(few.scores, row.scores[:3])
+
+
+def _tree_plan(run, **search):
+    model = LatentTree(run.reasoner, 2, 3, NoiseConfig())
+    config = SearchConfig(**{"simulations": 4} | search)
+    return TreePlan(model, config, 2, "best", exact_match)
+
+
+def test_trees_that_are_too_large_are_refused_with_what_fits(run):
+    plan = _tree_plan(run, simulations=9, memory_limit_bytes=20_000)
+    each = node_bytes(plan, run.params, 16)
+    fits = 20_000 // (2 * each) - 1
+    assert 0 < fits < 9
+    with pytest.raises(UserError, match=f"largest that fits is {fits}"):
+        run_trees(plan, run.params, run.source.test_set(), jax.random.key(0))
 
 
 @pytest.mark.parametrize("view", [sudoku_view(6), sudoku_view(4), maze_view(5)])
@@ -242,6 +268,8 @@ def _make_solver(source):
         ({"methods": ("best-q",)}, "did you mean 'best_q'"),
         ({"k": 0}, "k=0: expected 1 or more"),
         ({"window": 0}, "window=0"),
+        ({"tree": "alpha"}, "tree='alpha': accepted are puct, uct, gumbel"),
+        ({"methods": ("mcts",), "k": 1, "budgets": (1,)}, "a root and a simulation"),
         ({"budgets": (3,)}, "budget 3: 3 segments for k=4 candidates"),
         ({"budgets": ("-1",)}, "budget '-1': search spends what it is given"),
         ({"budgets": ("8+halt",)}, "first_halt stops by itself"),
@@ -273,6 +301,9 @@ def test_a_halting_logit_that_is_no_number_is_named(config, run):
     assert "problem 0: all 1 lanes are invalid" in str(caught.value)
     assert "lane 0 is not finite at segment 1" in str(caught.value)
     assert "\n" not in str(caught.value)
+    tree = _tree_plan(run)
+    with pytest.raises(UserError, match="problem 0: the halting logit of node 0 "):
+        run_trees(tree, params, run.source.test_set(), jax.random.key(0))
 
 
 def test_some_lanes_that_are_no_numbers_are_named_too(run):
