@@ -16,6 +16,7 @@ from lrm_jax.recipes.clock import Clock
 from lrm_jax.recipes.latent_build import build
 from lrm_jax.recipes.run import load
 from lrm_jax.recipes.run_config import RunConfig
+from lrm_jax.storage.paths import local_only
 from lrm_jax.training.progress import Style
 from lrm_jax.types import UserError
 
@@ -47,6 +48,7 @@ def run(
     """
     if part not in PARTS:
         raise UserError(f"--part {part}: accepted are {', '.join(PARTS)}")
+    local_only(out_dir, "quickstart folder")
     started = time.monotonic()
     split: dict[str, float] = {}
     found: dict[str, Any] = {}

@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
+import lrm_jax
+from lrm_jax import presets
 from lrm_jax.cli.main import main
+from lrm_jax.config import apply_overrides
 from lrm_jax.evaluation.samples import read_samples
 from lrm_jax.recipes.samples import SampleLog
 from lrm_jax.storage import lease
@@ -18,8 +21,11 @@ from lrm_jax.training import manifest
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.files import as_path
 from tests.recipes.process_runs import (
+    GRPO,
     ROOT,
+    SFT,
     TINY,
+    assert_close,
     free_port,
     train_alone,
     training_process,
@@ -222,6 +228,33 @@ def test_two_processes_write_one_folder(bucket, tmp_path):
     assert bucket.names(f"{prefix}0") and bucket.names(f"{prefix}1")
     assert main(["ckpt", "verify", run]) == 0
     train_alone(tmp_path / "alone", *WORDS, "mesh.data=4", "mesh.fsdp=2")
-    assert [r["step"] for r in records(run)] == [
-        r["step"] for r in records(tmp_path / "alone")
+    assert_close(run, tmp_path / "alone")
+
+
+@pytest.mark.nightly
+def test_a_policy_is_tuned_and_reinforced_there(bucket, tmp_path, capfd):
+    cold, local = f"{bucket.url}/runs/cold", tmp_path / "cold"
+    words = ("train.total_steps=4", "checkpoint.every_steps=2")
+    for folder in (cold, local):
+        train_alone(folder, *words, base=SFT)
+    assert compare(cold, local) == []
+    taught, whole = f"{bucket.url}/runs/taught", tmp_path / "taught"
+    model = (*[w for w in SFT if w.startswith("model.")], "checkpoint.every_steps=2")
+    config = lambda *more: apply_overrides(
+        presets.get(GRPO[0]), [*GRPO[1:], *model, *more]
+    )
+    for folder in (taught, str(whole)):
+        for steps in (2, 4):
+            longer = config(f"train.total_steps={steps}")
+            lrm_jax.train(longer, folder, progress="off")
+    assert compare(taught, whole) == []
+    there, here = read_samples(taught), read_samples(whole)
+    assert there.total == here.total > 0
+    assert [g.samples[0].tokens for g in there.groups] == [
+        g.samples[0].tokens for g in here.groups
     ]
+    assert main(["sample", cold, "--prompt", "1+2=", "--max-new", "4"]) == 0
+    assert main(["report", taught, cold, "--out", str(tmp_path / "report")]) == 0
+    assert (tmp_path / "report" / "index.html").exists()
+    begun = ["train", *SFT, *words, "--init-from", f"{cold}@2"]
+    assert main([*begun, "--run-dir", f"{bucket.url}/runs/third"]) == 0

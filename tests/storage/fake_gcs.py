@@ -222,7 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, method: str, path: str) -> None:
         fake = self.server.fake
-        if found := _UPLOAD.fullmatch(path):
+        if path == "/batch/storage/v1":
+            self._batch()
+        elif found := _UPLOAD.fullmatch(path):
             self._upload(method, found[1])
         elif found := _OBJECT.fullmatch(path):
             bucket, rest = found[1], found[2]
@@ -346,6 +348,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(308, b"", {"Range": f"bytes=0-{fake.uploaded(key) - 1}"})
         else:
             self._send_blob(bucket, name, blob)
+
+    def _batch(self) -> None:
+        """Delete many objects in one request; each has an answer of its own."""
+        answers = []
+        text = self.body.decode()
+        for bucket, name in re.findall(r"DELETE \S+/b/([^/\s]+)/o/(\S+) HTTP", text):
+            try:
+                self.server.fake.change(bucket, unquote(name), {}, None)
+                answers.append("HTTP/1.1 204 No Content\r\n\r\n")
+            except Refused as error:
+                said = {"error": {"code": error.status, "message": str(error)}}
+                head = f"HTTP/1.1 {error.status} Refused\r\n\r\n"
+                answers.append(head + json.dumps(said) + "\r\n")
+        head = "Content-Type: application/http\r\n\r\n"
+        parts = [f"--batch_x\r\n{head}{answer}" for answer in answers]
+        body = "".join([*parts, "--batch_x--"]).encode()
+        self._send(200, body, {"Content-Type": "multipart/mixed; boundary=batch_x"})
 
     def _parts(self) -> tuple[str, bytes]:
         """Name and content of a multipart insert."""

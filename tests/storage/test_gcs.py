@@ -13,6 +13,7 @@ from lrm_jax.storage import gcs
 from lrm_jax.storage.paths import as_path, local_only, to_read
 from lrm_jax.training import files
 from lrm_jax.types import UserError
+from tests.storage.fake_gcs import Refused
 from tests.storage.stand_in import server
 
 
@@ -37,6 +38,38 @@ def test_objects_are_written_whole_and_read_back(bucket):
     assert bucket.names() == ["a/bc"]
     files.remove_tree(root)
     files.remove_file(root / "gone")
+
+
+def test_a_tree_is_deleted_as_the_real_service_is_asked_to(bucket, monkeypatch):
+    """In batches of a hundred, which gcsfs spares stand-ins."""
+    root = as_path(f"{bucket.url}/run/checkpoints/5")
+    for number in range(120):
+        bucket.put(f"run/checkpoints/5/state/d/{number}", b"x")
+    bucket.put("run/checkpoints/50", b"stays")
+    before = len(server().requests)
+    monkeypatch.setattr(type(gcs.files()), "on_google", True)
+    files.remove_tree(root)
+    asked = [target for _, target in server().requests[before:]]
+    assert sum(target.startswith("/batch/") for target in asked) == 2
+    assert bucket.names() == ["run/checkpoints/50"]
+    files.remove_tree(root)
+    bucket.put("run/checkpoints/5/locked", b"x")
+
+    def refuse(method, name_of_bucket, name):
+        raise Refused(403, "object retention policy")
+
+    server().watch = refuse
+    with pytest.raises(OSError, match="retention policy"):
+        files.remove_tree(root)
+
+
+def test_a_profile_is_moved_there(bucket, tmp_path):
+    (tmp_path / "profile" / "deep").mkdir(parents=True)
+    (tmp_path / "profile" / "deep" / "trace").write_bytes(b"\0\1")
+    target = as_path(f"{bucket.url}/run/profile")
+    files.move_tree(str(tmp_path / "profile"), target)
+    assert bucket.objects["run/profile/deep/trace"].data == b"\0\1"
+    assert not (tmp_path / "profile").exists()
 
 
 def test_what_another_machine_writes_is_seen_at_once(bucket):
