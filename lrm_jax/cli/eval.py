@@ -57,10 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of a policy: least tokens of thought, as lrm sample has it",
     )
+    parser.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="of a reward model: process_bench, prmbench, big_bench_mistake or "
+        "mr_gsm8k, whose files --data names",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="X",
+        help="--benchmark: a step that scores below it is judged wrong (0.5), or "
+        "`tuned` on a part of the items that is then left out",
+    )
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="--benchmark: items to use"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
+    from lrm_jax.recipes.imported_reward import ImportedReward
     from lrm_jax.recipes.prm_run import RewardRun
     from lrm_jax.recipes.registry import load
     from lrm_jax.recipes.token_run import TokenRun
@@ -69,14 +85,18 @@ def run(args: argparse.Namespace) -> Outcome:
     for name, value, least in (
         *(("--cap", args.cap, 1), ("--lanes", args.lanes, 0)),
         ("--min-thinking", args.min_thinking, 0),
+        ("--limit", args.limit, 0),
     ):
         if value is not None and value < least:
             raise UserError(f"{name} {value}: expected {least} or more")
     trained = load(args.run)
+    if isinstance(trained, RewardRun | ImportedReward):
+        return _eval_reward(trained, args)
+    for name in ("benchmark", "threshold", "limit"):
+        if getattr(args, name):
+            raise UserError(f"--{name}: for reward models; {args.run} is none")
     if isinstance(trained, TokenRun):
         return _eval_policy(trained, args)
-    if isinstance(trained, RewardRun):
-        return _eval_reward(trained, args)
     if args.min_thinking:
         raise UserError(
             f"--min-thinking: for token policies; {args.run} is a latent reasoner"
@@ -126,7 +146,9 @@ def _eval_policy(trained: Any, args: argparse.Namespace) -> Outcome:
 
 
 def _eval_reward(trained: Any, args: argparse.Namespace) -> Outcome:
-    """Measure a reward model on labelled steps."""
+    """Measure a reward model on labelled steps, or on a benchmark."""
+    from lrm_jax.recipes.imported_reward import ImportedReward
+    from lrm_jax.recipes.step_benchmark import evaluate_labelled
     from lrm_jax.types import UserError
 
     for name in ("budget", "cap", "halting", "compact", "lanes", "min_thinking"):
@@ -135,10 +157,50 @@ def _eval_reward(trained: Any, args: argparse.Namespace) -> Outcome:
                 f"--{name.replace('_', '-')}: {args.run} is a reward model, which "
                 "thinks nothing; it is measured on labelled steps (--data)"
             )
-    data = trained.evaluate(args.data) | warning_of(trained)
+    if args.benchmark:
+        return _benchmark(trained, args)
+    for name in ("threshold", "limit"):
+        if getattr(args, name):
+            raise UserError(f"--{name}: needs --benchmark")
+    if isinstance(trained, ImportedReward):
+        if not args.data:
+            raise UserError(f"{args.run}: an import has no data; name --data")
+        data = evaluate_labelled(trained, args.data)
+    else:
+        data = trained.evaluate(args.data)
+    data |= warning_of(trained)
     rows = [[name, value] for name, value in data["metrics"].items()]
     title = (
         f"{data['n']} solutions, scores of {data['semantics']}, checkpoint of step "
         f"{data['step']}"
     )
     return Outcome(data, f"{title}\n{table(['metric', 'value'], rows)}")
+
+
+def _benchmark(trained: Any, args: argparse.Namespace) -> Outcome:
+    """Measure a reward model on the files of a benchmark."""
+    from lrm_jax.evaluation.step_benchmarks import benchmark_rows
+    from lrm_jax.recipes.step_benchmark import evaluate_benchmark
+    from lrm_jax.types import UserError
+
+    if not args.data:
+        raise UserError(f"--benchmark {args.benchmark}: name its files with --data")
+    data = evaluate_benchmark(
+        trained,
+        args.benchmark,
+        args.data,
+        threshold=args.threshold,
+        limit=args.limit,
+    )
+    data |= warning_of(trained)
+    header, rows = benchmark_rows(data)
+    title = (
+        f"{data['title']}: {data['n']} solutions, threshold {data['threshold']:.4g}"
+        f"{', tuned on ' + str(data['tuned_on']) if data.get('tuned_on') else ''}, "
+        f"checkpoint of step {data['step']}"
+    )
+    lines = [title, table(header, rows)]
+    if data["unreadable"]:
+        why = data["first_unreadable"]
+        lines.append(f"{data['unreadable']} could not be read, the first: {why}")
+    return Outcome(data, "\n".join(lines))

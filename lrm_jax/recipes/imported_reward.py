@@ -177,6 +177,14 @@ class ImportedReward:
                 found[i] = StepScores(kept, float(total), how)
         return [one for one in found if one is not None]
 
+    def refusal(self, prompt: Prompt, steps: Sequence[str]) -> str | None:
+        """Return why a solution cannot be scored; None where it can."""
+        try:
+            self._row(0, prompt, steps)
+        except UserError as error:
+            return str(error).removeprefix("solution 1: ")
+        return None
+
     def _scores(self, rows: list[StepRow]) -> tuple[jax.Array, jax.Array]:
         """Return the scores of a full batch, `[B, S]`, and where there is a step."""
         size = self.config.eval.batch_size

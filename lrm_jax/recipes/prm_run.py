@@ -135,6 +135,14 @@ class RewardRun:
                 found.append(StepScores(kept, float(total), how))
         return found
 
+    def refusal(self, prompt: Prompt, steps: Sequence[str]) -> str | None:
+        """Return why a solution cannot be scored; None where it can."""
+        try:
+            self._row(0, prompt, steps)
+        except UserError as error:
+            return str(error).removeprefix("solution 1: ")
+        return None
+
     def evaluate(self, data: str | None = None) -> dict[str, Any]:
         """Measure the model on labelled steps; see `HeldOutSteps`.
 

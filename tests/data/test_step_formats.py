@@ -4,7 +4,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -29,9 +28,6 @@ from lrm_jax.data.step_formats import (
     read_trl,
 )
 from lrm_jax.types import UserError
-
-DATA = os.environ.get("LRM_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="LRM_DATA is unset")
 
 
 def _one(records) -> StepRecord:
@@ -207,7 +203,6 @@ def test_a_stream_holds_one_row_at_a_time(tmp_path):
     assert counts.rows == 1
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("name", "format", "rows", "excluded"),
     [
@@ -217,8 +212,8 @@ def test_a_stream_holds_one_row_at_a_time(tmp_path):
         ("math_aps_tree_samples.jsonl", "math_aps_tree", 2, 0),
     ],
 )
-def test_real_samples(name, format, rows, excluded):
-    path = Path(str(DATA)) / "prm" / name
+def test_real_samples(lrm_data, name, format, rows, excluded):
+    path = lrm_data / "prm" / name
     records, counts = read_steps(path)
     assert (counts.rows, counts.refused) == (rows, 0)
     assert sum(counts.excluded.values()) == excluded
@@ -228,9 +223,8 @@ def test_real_samples(name, format, rows, excluded):
     assert all(0 <= x <= 1 for r in records for x in r.labels if x is not None)
 
 
-@needs_data
-def test_real_samples_counted_by_hand():
-    folder = Path(str(DATA)) / "prm"
+def test_real_samples_counted_by_hand(lrm_data):
+    folder = lrm_data / "prm"
     records, counts = read_steps(folder / "math_shepherd_samples.jsonl")
     assert [len(r.steps) for r in records] == [5, 5, 2, 3]
     assert records[2].labels == (0.0, 0.0)

@@ -3,7 +3,6 @@
 """Benchmarks of step judges: definitions by hand; constants and oracles on files."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,6 @@ from lrm_jax.evaluation.process_bench import (
 )
 from lrm_jax.evaluation.step_benchmarks import benchmark_rows, evaluate_prm
 from lrm_jax.types import UserError
-
-DATA = os.environ.get("LRM_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="LRM_DATA is unset")
-FOLDER = Path(DATA or ".") / "prm"
 
 
 def _constant(value):
@@ -156,9 +151,8 @@ def test_scores_and_steps_of_different_number(tmp_path):
         load_first_errors(tmp_path / "empty", "process_bench")
 
 
-@needs_data
-def test_big_bench_mistake_constants_and_oracle():
-    folder = FOLDER / "big_bench_mistake"
+def test_big_bench_mistake_constants_and_oracle(lrm_data):
+    folder = lrm_data / "prm" / "big_bench_mistake"
     items = load_first_errors(folder, "big_bench_mistake")
     assert len(items) == 784 + 242 + 239 + 244 + 256
     assert sum(item.label == -1 for item in items) == 275 + 5 + 52 + 35 + 30
@@ -180,9 +174,8 @@ def test_big_bench_mistake_constants_and_oracle():
     assert oracle["step_auroc"]["auroc"] == 1.0
 
 
-@needs_data
-def test_mr_gsm8k_is_an_accuracy_alone():
-    path = FOLDER / "mr_gsm8k_subset.jsonl.gz"
+def test_mr_gsm8k_is_an_accuracy_alone(lrm_data):
+    path = lrm_data / "prm" / "mr_gsm8k_subset.jsonl.gz"
     items = load_first_errors(path, "mr_gsm8k")
     found = evaluate_prm(_constant(0.1), "mr_gsm8k", path)
     assert found["acc_error"] == 38 / 454  # first step wrong
@@ -245,9 +238,8 @@ def test_redundancy_is_of_inverted_polarity(tmp_path):
     assert evaluate_prm_bench(judge, items)["classes"]["circular"]["prm_score"] == 0.0
 
 
-@needs_data
-def test_prm_bench_constants_and_oracle():
-    path = FOLDER / "prmbench.jsonl.gz"
+def test_prm_bench_constants_and_oracle(lrm_data):
+    path = lrm_data / "prm" / "prmbench.jsonl.gz"
     items = load_prm_bench(path)
     wrong, steps = 10431, 65158
     right = evaluate_prm(_constant(0.9), "prmbench", path)
