@@ -52,10 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="trm",
         help="whose metadata: trm has one key more",
     )
-    check = actions.add_parser("check", help="validate a CSV or data set folder")
-    check.add_argument("path", metavar="PATH", help="CSV or data set folder")
+    check = actions.add_parser(
+        "check", help="validate a CSV, a data set folder, or a JSONL of labelled steps"
+    )
     check.add_argument(
-        "--against", metavar="PATH", help="a set that should share no puzzle with it"
+        "path", metavar="PATH", help="CSV, data set folder, or JSONL of labelled steps"
+    )
+    check.add_argument(
+        "--against",
+        metavar="PATH",
+        help="a set that should share no puzzle (of steps: no problem) with it",
     )
     check.add_argument(
         "--allow-multiple", action="store_true", help="accept several solutions"
@@ -100,8 +106,16 @@ def _build(args: argparse.Namespace) -> Outcome:
 
 def _check(args: argparse.Namespace) -> Outcome:
     from lrm_jax.data.check import check_dataset
+    from lrm_jax.data.step_check import check_steps
 
-    report = check_dataset(args.path, args.against, allow_multiple=args.allow_multiple)
+    if args.path.endswith((".jsonl", ".jsonl.gz")):
+        if args.allow_multiple:
+            raise UsageError("--allow-multiple is for Sudokus")
+        report = check_steps(args.path, args.against)
+    else:
+        report = check_dataset(
+            args.path, args.against, allow_multiple=args.allow_multiple
+        )
     lines = [
         f"line {row['line']}: {row['reason']}" if row["line"] >= 0 else row["reason"]
         for row in report.bad[:_SHOWN]

@@ -23,8 +23,6 @@ from lrm_jax.data.step_formats import (
 )
 from lrm_jax.types import UserError, first_of
 
-_SHOWN = 20  # refused rows that are named
-
 
 @dataclasses.dataclass(frozen=True)
 class StepFileConfig:
@@ -85,7 +83,8 @@ class StepCounts:
       labels: of them.
       excluded: rows that the format itself sets aside, by why.
       refused: rows that cannot be used.
-      bad: {line, reason} of the first of these.
+      bad: {line, reason} of the first `keep` of these.
+      keep: how many are named.
     """
 
     rows: int = 0
@@ -94,10 +93,7 @@ class StepCounts:
     excluded: Counter[str] = dataclasses.field(default_factory=Counter)
     refused: int = 0
     bad: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return them as JSON values."""
-        return dataclasses.asdict(self) | {"excluded": dict(self.excluded)}
+    keep: int = 20
 
 
 def stream_steps(
@@ -169,7 +165,7 @@ def _records(
         if counts is None:
             raise UserError(f"{path}, line {line}: {reason}") from error
         counts.refused += 1
-        if len(counts.bad) < _SHOWN:
+        if len(counts.bad) < counts.keep:
             counts.bad.append({"line": line, "reason": reason})
         return []
     counted.records += len(found)
