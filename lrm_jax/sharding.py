@@ -9,9 +9,9 @@ program is `jax.jit` over arrays with a `NamedSharding`.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -21,12 +21,13 @@ from jax.sharding import PartitionSpec as P
 
 from lrm_jax.types import Array, UserError
 
+Out = TypeVar("Out")
+
 MESH_AXES = ("data", "fsdp", "expert", "model")
 BATCH_AXES = ("data", "fsdp", "expert")
 
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
-    "lanes": MESH_AXES,
     "seq": None,
     "embed": ("fsdp", "expert"),
     "mlp": "model",
@@ -40,8 +41,7 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 }
 """Logical axis -> the mesh axis or axes it is split over; None: on every device.
 
-The expert axis splits experts where an array has them, and the width where not.
-`lanes` are rows of a batch split over all axes, for work on whole rows."""
+The expert axis splits experts where an array has them, and the width where not."""
 
 
 class TooFewDevicesError(UserError):
@@ -316,6 +316,29 @@ def constrain(x: Array, *names: str | None) -> Array:
         return x
     spec = partition_spec(names, mesh, x.shape, rules_without(manual))
     return jax.lax.with_sharding_constraint(x, spec)
+
+
+def on_lanes(function: Callable[..., Out], *arrays: Any) -> Out:
+    """Return `function(*arrays)`, each device at work on whole rows of its own.
+
+    Written out under `shard_map`, over all axes of the mesh in use that are not manual
+    yet: left to the TPU's compiler, a sort of split rows gathers all of them. Where
+    they do not divide, and without a mesh, it is just called.
+
+    Args:
+      function: every row of its results is of the same row of `arrays` alone.
+      *arrays: pytrees of arrays, each with the same axis of rows first.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    free = tuple(name for name in mesh.axis_names if name not in mesh.manual_axes)
+    parts = math.prod(mesh.shape[name] for name in free)
+    if parts == 1 or len(jax.tree.leaves(arrays)[0]) % parts:
+        return function(*arrays)
+    rows = P(free)
+    mapped = jax.shard_map(
+        function, in_specs=rows, out_specs=rows, axis_names={*free}, check_vma=False
+    )
+    return mapped(*arrays)
 
 
 def rules_without(axes: set[str]) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrm_jax.reasoning import threefry
-from lrm_jax.sharding import constrain
+from lrm_jax.sharding import constrain, on_lanes
 from lrm_jax.types import Array, Key, UserError, at_least_float32
 
 
@@ -177,9 +177,17 @@ def truncated(scores: Array, params: SamplingParams) -> Array:
     Sorting needs whole rows: where a mesh splits ids, every device gets all ids of
     a part of the rows, and sends back two thresholds of each.
     """
-    scores = constrain(scores, "batch", "vocab")  # and the model before it, so
-    whole_rows = constrain(scores, "lanes", None)
-    descending = -jnp.sort(-whole_rows, axis=-1)  # [B, V]
+    # Said of what goes in too, or the compiler splits the model's own rows so.
+    scores = constrain(scores, "batch", "vocab")
+    params = jax.tree.map(lambda x: constrain(x, "batch"), params)
+    nucleus, floor = on_lanes(_thresholds, scores, params)
+    nucleus, floor = constrain(nucleus, "batch", None), constrain(floor, "batch", None)
+    return jnp.where((scores >= nucleus) & (scores >= floor), scores, -jnp.inf)
+
+
+def _thresholds(scores: Array, params: SamplingParams) -> tuple[Array, Array]:
+    """Return the least scores `[B, 1]` that top-k and top-p, and min-p, keep."""
+    descending = -jnp.sort(-scores, axis=-1)  # [B, V]
     last = jnp.where(params.top_k > 0, params.top_k, scores.shape[-1]) - 1
     last = jnp.minimum(last, scores.shape[-1] - 1)
     least = jnp.take_along_axis(descending, last[:, None], axis=-1)  # [B, 1]
@@ -189,9 +197,7 @@ def truncated(scores: Array, params: SamplingParams) -> Array:
     kept = (kept & (descending >= least)).at[:, 0].set(True)
     nucleus = jnp.where(kept, descending, jnp.inf).min(-1, keepdims=True)
     floor = descending[:, :1] + jnp.log(params.min_p.astype(scores.dtype))[:, None]
-    floor = jnp.minimum(floor, descending[:, :1])
-    nucleus, floor = constrain(nucleus, "batch", None), constrain(floor, "batch", None)
-    return jnp.where((scores >= nucleus) & (scores >= floor), scores, -jnp.inf)
+    return nucleus, jnp.minimum(floor, descending[:, :1])
 
 
 def gumbel(keys: Key, like: Array) -> Array:
