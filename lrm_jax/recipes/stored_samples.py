@@ -9,6 +9,8 @@ A line of JSON is one of
 (TRL's stepwise supervision; `labels` in place of `scores`);
 `{prompt, completions: [text, ...], scores: [...] or [[...], ...], answer}`, a problem
 with all its responses, each with a score or with one for each step.
+Where they are stored, `correct` (0 or 1) and `extracted` (an answer or null) of each
+response are believed; otherwise its text is read and compared with `answer`.
 Flat scores tell the second from the third by whether prompts come more than once.
 """
 
@@ -27,6 +29,7 @@ from lrm_jax.types import UserError
 Layout = Literal["auto", "steps", "responses"]
 """What `completions` are: the steps of a response, or responses."""
 
+_OF_EACH = ("correct", "extracted", "tokens")  # lists, where a line has responses
 _UNREAD = ("no_tag", "no_answer")  # nothing that a strict reading could judge
 _PROMPTS = ("prompt", "problem", "question")
 
@@ -143,10 +146,17 @@ def _responses(
     if by_step:
         yield row | {"text": "\n".join(texts), "steps": texts, "scores": scores}
         return
+    told = {name: row[name] for name in _OF_EACH if name in row}
+    for name, values in told.items():
+        if not isinstance(values, list) or len(values) != len(texts):
+            raise UserError(
+                f"{where}, {name}: expected a list of {len(texts)}, one a completion"
+            )
     for i, text in enumerate(texts):
         given = None if scores is None else scores[i]
         nested = isinstance(given, list)
         yield row | {
+            **{name: values[i] for name, values in told.items()},
             **{"text": text, "steps": None, "index": i + 1},
             "scores": given if nested else None,
             "score": None if nested else given,
@@ -156,13 +166,16 @@ def _responses(
 def _candidate(row: dict[str, Any], reading: str, line: int, where: str) -> Candidate:
     verdict = row.get("verdict")
     which = f"{where}, completion {row['index']}" if "index" in row else where
-    if isinstance(verdict, dict):
+    if "extracted" in row:
+        answer = str(row["extracted"] or "").strip() or None
+        right = _right(row, answer, which)
+    elif isinstance(verdict, dict):
         found = reading == "lenient" or verdict.get("status") not in _UNREAD
         answer = (found and str(verdict.get("extracted") or "").strip()) or None
         right = float(_number(verdict.get(reading, 0.0), f"{where}, verdict") >= 1)
     else:
         answer = (lenient_answer(row["text"]) or "").strip() or None
-        right = _right(row, answer, where)
+        right = _right(row, answer, which)
     score, scores = row.get("score"), row.get("scores")
     tokens = row.get("tokens")
     return Candidate(
@@ -179,7 +192,9 @@ def _candidate(row: dict[str, Any], reading: str, line: int, where: str) -> Cand
 
 
 def _right(row: dict[str, Any], answer: str | None, where: str) -> float:
-    """Whether the answer means the true one."""
+    """Whether the answer means the true one; or what is stored of that."""
+    if "correct" in row:
+        return float(_number(row["correct"], f"{where}, correct") >= 1)
     for name in ("answer", "final_answer", "gold"):
         if isinstance(row.get(name), str | int | float):
             return float(
@@ -187,7 +202,7 @@ def _right(row: dict[str, Any], answer: str | None, where: str) -> float:
             )
     raise UserError(
         f"{where}: no true answer to compare with; expected answer (or final_answer, "
-        "gold), or a verdict as runs write it"
+        "gold), correct, or a verdict as runs write it"
     )
 
 

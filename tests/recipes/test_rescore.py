@@ -5,13 +5,17 @@
 import itertools
 import json
 import math
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from lrm_jax.data.jsonl import read_objects
 from lrm_jax.recipes.rescore import METHODS, rescore
 from lrm_jax.recipes.stored_samples import read_stored
 from lrm_jax.search import voting
+from lrm_jax.search.domains.countdown import exact_value
 from lrm_jax.types import UserError
 
 
@@ -115,6 +119,62 @@ def test_responses_of_a_problem_on_one_line(tmp_path, scores):
     )
     assert _row(results, "best_of_n", 2).scores.tolist() == [1, 1]
     assert _row(results, "majority", 2).scores.tolist() == [0.5, 0.5]
+
+
+def test_what_is_stored_of_each_response_is_believed(tmp_path):
+    row = {"prompt": "a", "completions": ["7", "7", "x"], "correct": [0, 1, 1]}
+    row |= {"extracted": ["b", "b", None], "tokens": [1, 2, 6]}
+    results = rescore(_file(tmp_path, [row, row | {"prompt": "b"}]))
+    assert _row(results, "majority", 3).scores.tolist() == [0.5, 0.5]
+    assert _row(results, "pass", 1).accuracy == pytest.approx(2 / 3)
+    assert _row(results, "pass", 3).tokens == 9
+    short = _file(tmp_path, [row | {"correct": [1]}])
+    with pytest.raises(UserError, match="line 1, correct: expected a list of 3"):
+        rescore(short)
+
+
+class ExactSteps:
+    """Scores a step of the Game of 24 by the true value of the numbers left."""
+
+    semantics = "step_correctness"
+
+    def step_scores(self, solutions):
+        return [self._of(text) for _, text, _ in solutions]
+
+    def _of(self, text):
+        left = [m.split() for m in re.findall(r"\(left: ([^)]*)\)", text)]
+        plain = re.compile(r"-?\d+(/[1-9]\d*)?").fullmatch
+        return [
+            exact_value([Fraction(x) for x in numbers], 24)
+            if numbers and all(map(plain, numbers)) and len(numbers) <= 4
+            else 0.0
+            for numbers in left
+        ]
+
+
+@pytest.mark.nightly
+def test_real_samples_of_the_game_of_24(lrm_data, tmp_path):
+    file = lrm_data / "countdown" / "game24_gpt4_cot_samples.jsonl.gz"
+    rows = []
+    for _, stored in read_objects(file):
+        said = [x.rpartition("Answer:")[2] for x in stored["outputs"]]
+        answers = [x.partition("=")[0].strip() for x in said]
+        rows.append(
+            {
+                **{"prompt": str(stored["numbers"]), "completions": stored["outputs"]},
+                **{"correct": stored["rewards"], "extracted": answers},
+            }
+        )
+    results = rescore(_file(tmp_path, rows), scorer=ExactSteps())
+    print([(r.method, r.budget, round(r.accuracy, 4)) for r in results])
+    # Known of these samples: 368 of 9,000 right, 46 of 90 problems ever solved.
+    assert _row(results, "pass", 1).accuracy == pytest.approx(368 / 9000)
+    assert _row(results, "pass", 100).accuracy == pytest.approx(46 / 90)
+    for method in ("majority", "best_of_n", "weighted"):
+        assert _row(results, method, 1).accuracy <= 368 / 9000 + 1e-9
+    # Steps scored by the truth choose better than votes do.
+    above = _row(results, "best_of_n", 100).extra["above_majority"]
+    assert above["ci95"][0] > 0
 
 
 class Planted:

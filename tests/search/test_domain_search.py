@@ -86,7 +86,7 @@ def test_sudoku_is_solved_to_the_last_cell(side):
 
 @pytest.mark.nightly
 def test_the_game_of_24_is_solved(lrm_data):
-    rows = _game(lrm_data, "game24.jsonl", 1362)[::40]
+    rows = _game(lrm_data, "game24.jsonl", 1108)[::40]
     model = Countdown(4, 13)
     problem = model.problem([r["numbers"] for r in rows], [24] * len(rows))
     # 36 + 36 * 18 + 36 * 18 * 6 nodes at most.
