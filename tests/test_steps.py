@@ -79,7 +79,32 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory):
         "symbols": SymbolTokenizer([*alphabet, "1.", "\n\n", "\n \n", "x ="]),
         "byte_level": HfTokenizer(hf_folders.byte_level(folder / "byte_level")),
         "sentence_piece": HfTokenizer(hf_folders.sentence_piece(folder / "sp")),
+        "like_qwen": _like_qwen(folder / "like_qwen"),
     }
+
+
+def _like_qwen(folder):
+    """Cut before merging as Qwen's: signs take the line ends after them along."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    pattern = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    pattern += r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    cut = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340,
+        special_tokens=hf_folders.SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = ["x = 1.\n\ny + 2:\n a.\n \n\n first. second"] * 5
+    tokenizer.train_from_iterator(texts, trainer)
+    named = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"}
+    return HfTokenizer(hf_folders.write(folder, tokenizer, named))
 
 
 def _independent_ends(ids: list[int], written: list[bytes], lengths: list[int]):
@@ -89,7 +114,9 @@ def _independent_ends(ids: list[int], written: list[bytes], lengths: list[int]):
 
 
 @pytest.mark.parametrize("last", ["separator", "text"])
-@pytest.mark.parametrize("name", ["bytes", "symbols", "byte_level", "sentence_piece"])
+@pytest.mark.parametrize(
+    "name", ["bytes", "symbols", "byte_level", "sentence_piece", "like_qwen"]
+)
 def test_a_thousand_texts(tokenizers, name: str, last):
     tokenizer, refused, rows = tokenizers[name], 0, {s: [] for s in SEPARATORS}
     written = tokenizer.token_bytes()
@@ -186,6 +213,15 @@ def test_a_step_that_ends_inside_a_token_is_refused():
         tokenize_steps(tokenizer.encode, "", ["a", "b"], rule)
     apart = StepRule(";", pieces="apart")
     assert tokenize_steps(tokenizer.encode, "", ["a", "b"], apart).ends == [1, 3]
+
+
+def test_a_separator_inside_a_larger_token(tokenizers):
+    tokenizer, rule = tokenizers["like_qwen"], StepRule("\n\n")
+    (joined,) = tokenizer.encode(".\n\n")
+    found = tokenize_steps(tokenizer.encode, "a", ["x = 1.", "y."], rule)
+    assert [found.ids[end] for end in found.ends] == [joined, joined]
+    table = step_table(tokenizer, rule)
+    assert find_step_ends(found.ids, found.start, table) == found.ends
 
 
 def test_apart_as_trl_writes_them():
