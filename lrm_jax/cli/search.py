@@ -4,8 +4,8 @@
 
 Of a latent reasoner a budget is segments of a puzzle in all: K trajectories of depth
 budget / K stand beside one pass of that depth and one pass of the whole budget. Of a
-token policy it is candidates or simulations. --samples FILE scores stored samples
-again, without a run.
+token policy it is candidates (votes, beams) or simulations (mcts) of a prompt.
+--samples FILE votes over stored samples for every N, with a reward model or without.
 """
 
 import argparse
@@ -20,202 +20,230 @@ SUMMARY = "search at test time: accuracy against compute, method by method"
 EXAMPLE = "lrm search runs/latent --method best_q mode augment --k 16 --budget 256"
 TAKES_OVERRIDES = False
 
-_LATENT_ONLY = ("sigma", "schedule", "noise", "window")
+# Option -> field of LatentSearchConfig, TokenSearchConfig; None: not of that kind.
+OPTIONS: dict[str, tuple[str | None, str | None]] = {
+    "method": ("methods", "methods"),
+    "budget": ("budgets", "budgets"),
+    "k": ("k", "k"),
+    "seed": ("seed", "seed"),
+    "lanes": ("lanes", "lanes"),
+    "max_depth": ("max_depth", "max_depth"),
+    "tree": ("tree", "tree"),
+    "final": ("answer", "final"),
+    "sigma": ("sigma", None),
+    "schedule": ("schedule", None),
+    "noise": ("states", None),
+    "window": ("window", None),
+    "actions": ("actions", None),
+    "prm": (None, "prm"),
+    "aggregation": (None, "aggregation"),
+    "separator": (None, "separator"),
+    "step_tokens": (None, "step_tokens"),
+    "temperature": (None, "temperature"),
+    "lookahead": (None, "lookahead"),
+    "n": (None, "n"),
+}
+_NOISE = ("sigma", "schedule", "states")
+_STORED = ("method", "budget", "seed", "prm", "aggregation", "separator")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "run", metavar="RUN", nargs="?", help="run folder; RUN@STEP for a step"
-    )
-    parser.add_argument(
-        "--method",
+    add = parser.add_argument
+    add("run", metavar="RUN", nargs="?", help="run folder; RUN@STEP for a step")
+    add("--samples", metavar="FILE", help="score stored samples again; without RUN")
+    add("--data", metavar="PATH", help="file or folder (default: the run's own)")
+    add(
+        *("--method", "--methods"),
         nargs="+",
         action="extend",
         metavar="M",
-        help="latent: one_pass, best_q, mode, weighted, residual, first_halt, augment, "
-        "mcts; with commas or spaces between (default: one pass of noise, all "
-        "selectors); --samples: majority, weighted, best_of_n, weighted_logprob, "
-        "best_of_n_logprob, pass (default: all that the file has numbers for)",
+        help="by spaces or commas. latent: one_pass, best_q, mode, weighted, residual, "
+        "first_halt, augment, mcts. policy: one_pass, majority, weighted, best_of_n, "
+        "beam, dvts, lookahead, mcts. samples: majority, weighted, best_of_n, "
+        "weighted_logprob, best_of_n_logprob, pass",
     )
-    parser.add_argument(
+    add(
         "--budget",
         nargs="+",
         action="extend",
         metavar="B",
-        help="compute of a problem: segments in all (latent), candidates or "
-        "simulations (policy); a number, low, medium or high",
+        help="of a problem: segments in all (latent), candidates or simulations; a "
+        "number, low, medium or high",
     )
-    parser.add_argument(
-        "--k", type=int, metavar="K", help="trajectories, views or actions (default 16)"
+    add(
+        "--k",
+        type=int,
+        metavar="K",
+        help="trajectories or views (latent, default 16); candidates of a step "
+        "(policy, default 4)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="file or folder (default: the run's own test set)",
+    add("--seed", type=int, metavar="N", help="of all draws (default 0)")
+    add("--lanes", type=int, metavar="N", help="of a device (default: the run's)")
+    add("--max-depth", type=int, metavar="N", help="of a tree")
+    add("--tree", metavar="NAME", help="puct, uct or gumbel (mcts; default puct)")
+    add(
+        "--final",
+        metavar="RULE",
+        help="answer of a tree; latent: best, weighted or visits; policy: vote, score "
+        "or visits",
     )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="of all draws (default 0)"
-    )
-    parser.add_argument(
-        "--lanes", type=int, metavar="N", help="lanes of a device (default: the run's)"
-    )
-    parser.add_argument(
-        "--samples", metavar="FILE", help="score the samples of a file; needs no RUN"
-    )
-    stored = parser.add_argument_group("stored samples")
-    stored.add_argument(
-        "--prm", metavar="RUN", help="reward model that scores the steps; RUN@STEP"
-    )
-    stored.add_argument(
-        "--separator",
-        metavar="TEXT",
-        help="between steps, for --prm (default: the reward model's own, a blank line "
-        "for an imported one)",
-    )
-    stored.add_argument(
-        "--aggregation",
-        metavar="HOW",
-        help="how scores of steps are pooled: min, product, last, mean, sum (default: "
-        "by what the reward model's mean; last for stored ones)",
-    )
-    stored.add_argument(
-        "--layout",
-        choices=("auto", "steps", "responses"),
-        help="what `completions` of a line are (default: steps where prompts repeat)",
-    )
-    stored.add_argument(
-        "--step", type=int, metavar="N", help="only samples written at a step"
-    )
-    stored.add_argument("--split", metavar="NAME", help="only samples of train or eval")
-    noise = parser.add_argument_group("latent reasoners")
-    noise.add_argument(
-        "--sigma", type=float, metavar="S", help="noise before a segment (default 0.3)"
-    )
-    noise.add_argument(
+    _add_latent(parser.add_argument_group("latent reasoners"))
+    _add_tokens(parser.add_argument_group("policies and samples"))
+
+
+def _add_latent(group: Any) -> None:
+    add = group.add_argument
+    add("--sigma", type=float, metavar="S", help="noise of a segment (default 0.3)")
+    add(
         "--schedule",
         metavar="NAME",
-        help="constant, linear or cosine (to 0 at the last segment), first (default "
-        "constant)",
+        help="constant (default), linear or cosine (to 0 at the last segment), first",
     )
-    noise.add_argument(
-        "--noise", metavar="STATES", help="z_h, z_l or z_h,z_l (default z_h)"
+    add("--noise", metavar="STATES", help="z_h (default), z_l or z_h,z_l")
+    add("--window", type=int, metavar="N", help="segments that residual averages over")
+    add("--actions", type=int, metavar="N", help="noises of a node (mcts; default 4)")
+
+
+def _add_tokens(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--prm", metavar="RUN", help="reward model (default: likelihood, stored scores)"
     )
-    noise.add_argument(
-        "--window", type=int, metavar="N", help="segments that residual averages over"
-    )
+    add("--aggregation", metavar="HOW", help="min, product, last, mean or sum of steps")
+    add("--separator", metavar="TEXT", help="between steps")
+    add("--step-tokens", type=int, metavar="N", help="of a step at most")
+    add("--temperature", type=float, metavar="T", help="of the draws (default 1)")
+    add("--lookahead", type=int, metavar="N", help="greedy steps behind a candidate")
+    add("--n", type=int, metavar="N", help="problems (default: all)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
-    from lrm_jax.recipes.registry import load
-    from lrm_jax.recipes.run import Run
     from lrm_jax.types import UserError
 
     if args.samples is not None:
-        return _stored(args)
+        return _samples(args)
     if args.run is None:
         raise UserError("RUN is missing: name a run folder, or --samples FILE")
+    from lrm_jax.recipes.registry import load
+    from lrm_jax.recipes.run import Run
+    from lrm_jax.recipes.token_run import TokenRun
+
     trained = load(args.run)
     if isinstance(trained, Run):
         return _latent(trained, args)
-    raise UserError(f"{args.run}: search over token policies")
+    if isinstance(trained, TokenRun):
+        return _tokens(trained, args)
+    raise UserError(
+        f"{args.run}: a run of recipe {trained.config.recipe!r} does not reason; "
+        "expected a latent reasoner or a policy (a reward model goes to --prm)"
+    )
+
+
+def _settings(args: argparse.Namespace, kind: int, what: str) -> dict[str, Any]:
+    """Return the fields that were given; refuses options of the other kind."""
+    from lrm_jax.types import UserError
+
+    settings: dict[str, Any] = {}
+    for option, fields in OPTIONS.items():
+        value = getattr(args, option)
+        if value is None:
+            continue
+        field = fields[kind]
+        if field is None:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name}: not for {what}")
+        listed = option in ("method", "budget", "noise")
+        settings[field] = tuple(_words(value)) if listed else value
+    return settings
 
 
 def _latent(trained: Any, args: argparse.Namespace) -> Outcome:
     """Search over a latent reasoner."""
     from lrm_jax.search.latent_noise import NoiseConfig
 
-    noise: dict[str, Any] = {"sigma": args.sigma, "schedule": args.schedule}
-    noise["states"] = tuple(args.noise.split(",")) if args.noise else None
-    settings: dict[str, Any] = {
-        "methods": tuple(_words(args.method)),
-        "budgets": tuple(_words(args.budget)),
-        "k": args.k,
-        "window": args.window,
-        "lanes": args.lanes,
-        "seed": args.seed,
-        "noise": NoiseConfig(**_given(noise)),
-    }
-    data = trained.search(args.data, progress=Progress(), **_given(settings))
+    settings = _settings(args, 0, f"a latent reasoner, which {args.run} is")
+    noise = {name: settings.pop(name) for name in _NOISE if name in settings}
+    settings["noise"] = NoiseConfig(**noise)
+    data = trained.search(args.data, progress=Progress(), **settings)
     data |= warning_of(trained)
     title = f"{data['n']} puzzles, checkpoint of step {data['step']}"
     lines = [title, results_text(data["results"])]
-    oracle = [r for r in data["results"] if "oracle_accuracy" in r]
-    if oracle:
-        best = max(r["oracle_accuracy"] for r in oracle)
-        lines.append(f"any of the candidates right, an upper bound: {best:.4g}")
-    if data.get("calibration"):
+    upper = [r["oracle_accuracy"] for r in data["results"] if "oracle_accuracy" in r]
+    if upper:
+        lines.append(f"any candidate right, an upper bound: {max(upper):.4g}")
+    if "calibration" in data:
         found = data["calibration"]
-        lines.append(table(["halting head", "value"], _calibration_rows(found)))
+        rows = [["AUROC", found["auroc"]], ["ECE", found["ece"]]]
+        lines.append(table(["halting head", "value"], rows))
     return Outcome(data, "\n".join(lines))
 
 
-def _stored(args: argparse.Namespace) -> Outcome:
+def _tokens(trained: Any, args: argparse.Namespace) -> Outcome:
+    """Search over a policy."""
+    settings = _settings(args, 1, f"a policy, which {args.run} is")
+    data = trained.search(args.data, progress=Progress(), **settings)
+    data |= warning_of(trained)
+    title = f"{data['n']} problems, checkpoint of step {data['step']}"
+    return Outcome(data, f"{title}\n{results_text(data['results'])}")
+
+
+def _samples(args: argparse.Namespace) -> Outcome:
     """Score stored samples again."""
     from lrm_jax.recipes.rescore import rescore
+    from lrm_jax.recipes.rescore_prm import open_scorer
     from lrm_jax.recipes.search_result import results_json
     from lrm_jax.types import UserError
 
     if args.run is not None:
-        raise UserError(f"{args.run}: --samples needs no run; leave one of them out")
-    if args.separator and not args.prm:
-        raise UserError("--separator: for --prm, which splits completions into steps")
-    scorer = None
-    if args.prm:
-        from lrm_jax.recipes.rescore_prm import open_scorer
-
-        separator = (args.separator or "").replace("\\n", "\n")
-        scorer = open_scorer(args.prm, separator)
-    settings: dict[str, Any] = {
-        "methods": tuple(_words(args.method)),
-        "budgets": tuple(_words(args.budget)),
-        "scorer": scorer,
-        "aggregation": args.aggregation,
-        "layout": args.layout,
-        "step": args.step,
-        "split": args.split,
-        "seed": args.seed,
-    }
-    data = results_json(rescore(args.samples, **_given(settings)))
-    first = data["results"][0]
-    title = f"{data['n']} problems, {first['stored']} completions or more of each"
-    if first["left_out"]:
-        title += f"; left out: {first['left_out']} of a single completion"
-    lines = [title, results_text(data["results"])]
-    stepped = next((r for r in data["results"] if "lowest_at_last_step" in r), None)
-    if stepped:
-        share = stepped["lowest_at_last_step"]
-        lines.append(
-            f"scores of steps pooled by {stepped['aggregation']}; lowest at the last "
-            f"step: {share:.1%} of the solutions"
-        )
-    return Outcome(data, "\n".join(lines))
+        raise UserError(f"--samples reads a file, not a run: leave out {args.run}")
+    given = [name for name in ("data", *OPTIONS) if getattr(args, name) is not None]
+    for name in given:
+        if name not in _STORED or (name == "separator" and args.prm is None):
+            raise UserError(f"--{name.replace('_', '-')}: not with --samples")
+    scorer = open_scorer(args.prm, args.separator or "") if args.prm else None
+    results = rescore(
+        args.samples,
+        methods=_words(args.method),
+        budgets=_words(args.budget),
+        scorer=scorer,
+        aggregation=args.aggregation,
+        seed=args.seed or 0,
+    )
+    data = results_json(results) | {"data": args.samples}
+    title = f"{data['n']} problems of {args.samples}"
+    return Outcome(data, f"{title}\n{results_text(data['results'])}")
 
 
 def results_text(results: list[dict[str, Any]]) -> str:
     """Return the rows of `results` as a table."""
-    header = ["method", "budget", "unit", "accuracy", "ci95 low", "ci95 high"]
-    header += ["tokens", "flops", "time_s"]
+    names = (
+        "method",
+        "budget",
+        "unit",
+        "accuracy",
+        "ci95",
+        "tokens",
+        "flops",
+        "time_s",
+    )
+    header = [x for name in names for x in _columns(name)]
     rows = [
-        [*(r[key] for key in header[:4]), *r["ci95"], *(r[key] for key in header[6:])]
+        [x for name in names for x in (r[name] if name == "ci95" else [r[name]])]
         for r in results
     ]
     return table(header, rows)
 
 
-def _calibration_rows(found: dict[str, Any]) -> list[list[Any]]:
-    return [["AUROC", found["auroc"]], ["ECE", found["ece"]]]
+def _columns(name: str) -> list[str]:
+    return ["ci95 low", "ci95 high"] if name == "ci95" else [name]
 
 
-def _words(given: list[str] | None) -> list[str]:
+def _words(given: str | list[str] | None) -> list[str]:
     """Return words that stand between spaces or commas."""
-    return [w for text in given or [] for w in text.split(",") if w]
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what was said; the rest keeps its defaults."""
-    return {name: x for name, x in settings.items() if x not in (None, ())}
+    texts = [given] if isinstance(given, str) else given or []
+    return [word for text in texts for word in text.split(",") if word]
 
 
 class Progress:

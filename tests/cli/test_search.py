@@ -7,6 +7,8 @@ import json
 import pytest
 
 from lrm_jax.cli.main import main
+from lrm_jax.recipes import registry
+from lrm_jax.recipes.token_run import TokenRun
 from tests.cli.test_commands import TINY, train_words
 
 ROW_KEYS = {"method", "budget", "unit", "n", "accuracy", "ci95", "tokens", "flops"}
@@ -59,7 +61,11 @@ def test_the_table(run_dir, capfd):
         (["--noise", "z"], "accepted are z_h, z_l or both"),
         (["--lanes", "-2"], "lanes=-2: expected 0 or more"),
         (["--data", "no.csv"], "--data no.csv: no such file or folder"),
-        (["--methods", "mode"], "did you mean '--method'"),
+        (["--budgets", "4"], "did you mean '--budget'"),
+        (["--prm", "runs/prm"], "--prm: not for a latent reasoner"),
+        (["--step-tokens", "4"], "--step-tokens: not for a latent reasoner"),
+        (["--final", "vote"], "answer='vote': accepted are best, weighted, visits"),
+        (["--samples", "s.jsonl"], "--samples reads a file, not a run"),
     ],
 )
 def test_bad_input_is_one_line(run_dir, capfd, words, said):
@@ -74,3 +80,77 @@ def test_a_run_is_needed(capfd):
     assert code == 2 and "RUN is missing" in err
     code, _, err = search(capfd, "/nowhere/run")
     assert code == 2 and "/nowhere/run" in err
+
+
+def test_a_policy_gets_its_own_settings(monkeypatch, capfd):
+    class Policy(TokenRun):
+        warning = None
+
+        def __init__(self):
+            pass
+
+        def search(self, data=None, *, progress=None, **settings):
+            self.told = data, settings
+            row = {"method": "beam", "budget": 8, "unit": "candidates", "n": 2}
+            row |= {"accuracy": 0.5, "ci95": [0.1, 0.9], "tokens": 7.0}
+            row |= {"flops": None, "time_s": 1.0}
+            return {"n": 2, "results": [row], "step": 3}
+
+    policy = Policy()
+    monkeypatch.setattr(registry, "load", lambda run: policy)
+    words = ("runs/p", "--method", "beam,mcts", "--budget", 8, "16", "--prm", "runs/r")
+    code, out, _ = search(capfd, *words, "--data", "p.jsonl", "--step-tokens", 5)
+    assert code == 0 and out.startswith("2 problems, checkpoint of step 3\nmethod ")
+    assert policy.told == (
+        "p.jsonl",
+        {
+            "methods": ("beam", "mcts"),
+            "budgets": ("8", "16"),
+            "prm": "runs/r",
+            "step_tokens": 5,
+        },
+    )
+    code, _, err = search(capfd, "runs/p", "--sigma", 0.3)
+    assert code == 2 and "--sigma: not for a policy, which runs/p is" in err
+
+
+def samples_file(folder):
+    """Two prompts of four stored completions; the second is mostly wrong."""
+    rows = [
+        {"prompt": f"What is {i} + {i}?", "answer": str(2 * i), "completion": said}
+        for i, told in ((1, "2223"), (2, "4555"))
+        for said in (f"So it is {x}.\n#### {x}" for x in told)
+    ]
+    file = folder / "samples.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_stored_samples_are_scored_without_a_run(tmp_path, capfd):
+    file = samples_file(tmp_path)
+    words = ("--samples", file, "--method", "majority,pass", "--budget", 1, 4)
+    code, out, err = search(capfd, *words, "--json")
+    assert code == 0, err
+    data = json.loads(out)
+    found = {(r["method"], r["budget"]): r["accuracy"] for r in data["results"]}
+    # Of one drawn: (3/4 + 1/4) / 2; of all four the majority is right in one of two.
+    assert found["majority", 1] == pytest.approx(0.5)
+    assert found["majority", 4] == pytest.approx(0.5)
+    assert found["pass", 4] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--k", "2"], "--k: not with --samples"),
+        (["--sigma", "0.1"], "--sigma: not with --samples"),
+        (["--separator", "x"], "--separator: not with --samples"),
+        (["--method", "beam"], "beam"),
+        (["--prm", "/nowhere/prm"], "/nowhere/prm"),
+    ],
+)
+def test_bad_input_with_samples(tmp_path, capfd, words, said):
+    code, out, err = search(capfd, "--samples", samples_file(tmp_path), *words)
+    assert code == 2 and out == ""
+    (line,) = [x for x in err.splitlines() if x.startswith("lrm: error:")]
+    assert said in line
