@@ -200,6 +200,11 @@ def _with_tokenizer(config: PolicyRunBase, folder: str) -> PolicyRunBase:
     for name in inside:
         path = files.as_path(folder) / name
         if (path / "tokenizer.json").is_file():
+            if files.is_remote(path):
+                raise UserError(
+                    f"{path}: tokenizer files are read from a disk only; copy the run"
+                    " folder with gcloud storage cp --recursive"
+                )
             tokenizer = dataclasses.replace(config.tokenizer, path=str(path))
             return dataclasses.replace(config, tokenizer=tokenizer)
     return config

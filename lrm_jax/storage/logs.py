@@ -200,7 +200,8 @@ class BackgroundLog:
         self._log = PartLog(path)
         self._lines: list[str] = []
         self._error: Exception | None = None
-        self._busy = self._urgent = self._closed = False
+        self._urgent = self._closed = False
+        self._given = self._stored = 0  # lines
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -210,12 +211,14 @@ class BackgroundLog:
         with self._change:
             self._raise()
             self._lines.append(line)
+            self._given += 1
             self._change.notify_all()
 
     def flush(self) -> None:
-        """Return once every line is stored."""
+        """Return once every line that was given before is stored."""
         with self._change:
-            while (self._lines or self._busy) and self._error is None:
+            given = self._given
+            while self._stored < given and self._error is None:
                 self._urgent = True
                 self._change.notify_all()
                 self._change.wait()
@@ -244,10 +247,11 @@ class BackgroundLog:
                 self._change.wait_for(lambda: self._urgent or self._closed, _EVERY_S)
                 if not self._lines:
                     return
-                taken, self._lines, self._busy = self._lines, [], True
+                taken, self._lines = self._lines, []
             error = self._write("".join(taken))
             with self._change:
-                self._busy, self._error = False, error
+                self._stored += len(taken)
+                self._error = error
                 self._change.notify_all()
             if error is not None:
                 return

@@ -204,6 +204,15 @@ def test_completions_are_parts_as_well(bucket):
     assert groups[-1].samples[0].tokens == ["5"]
 
 
+def test_an_import_with_its_own_tokenizer_is_read_from_a_disk(bucket, capfd):
+    config = {"recipe": "policy", "tokenizer": {"kind": "hf", "path": "tokenizer"}}
+    bucket.put("runs/hf/config.json", json.dumps(config).encode())
+    bucket.put("runs/hf/tokenizer/tokenizer.json", b"{}")
+    assert main(["sample", f"{bucket.url}/runs/hf", "--prompt", "1"]) == 2
+    said = capfd.readouterr().err
+    assert "/tokenizer: tokenizer files are read from a disk only; copy" in said
+
+
 @pytest.mark.nightly
 def test_two_processes_write_one_folder(bucket, tmp_path):
     run = f"{bucket.url}/runs/two"

@@ -150,6 +150,17 @@ def test_lines_are_stored_in_the_background_and_by_flush(bucket, path, monkeypat
     assert len(bucket.names()) == 2
 
 
+def test_a_flush_ends_while_lines_keep_coming(path):
+    log = logs.BackgroundLog(path)
+    # One more line with every write: it is never done with all.
+    server().watch = lambda *_: log.append(line(2))
+    log.append(line(1))
+    log.flush()
+    server().watch = lambda *_: None
+    log.close()
+    assert set((logs.read_log(path) or b"").splitlines(True)) == {steps(1), steps(2)}
+
+
 def test_a_store_that_is_away_loses_no_line(path, monkeypatch):
     monkeypatch.setattr(logs, "_RETRY_S", 0.01)
     log = logs.BackgroundLog(path)
