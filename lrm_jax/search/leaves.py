@@ -103,6 +103,11 @@ def by_tree(array: Array) -> Array:
     return jnp.swapaxes(array, 0, 1).reshape((-1, *array.shape[2:]))
 
 
+def by_leaf(array: Array, count: int) -> Array:
+    """`[M, ...]` to `[K, B, ...]`."""
+    return jnp.swapaxes(array.reshape((-1, count, *array.shape[1:])), 0, 1)
+
+
 def expand_leaves(
     tree: Tree[Any],
     leaves: Leaves,
@@ -122,7 +127,6 @@ def expand_leaves(
       config: of the search.
     """
     count, trees = leaves.collided.shape
-    by_leaf = lambda x: jnp.swapaxes(x.reshape((trees, count, *x.shape[1:])), 0, 1)
     new = leaves.selection.active & (leaves.selection.child < 0)
 
     def store(all_states: Array, made: Array) -> Array:
@@ -140,7 +144,7 @@ def expand_leaves(
         return backup(tree, selection, leaf, config), None
 
     ids = slot + jnp.arange(count, dtype=jnp.int32)
-    said = jax.tree.map(by_leaf, expansion)
+    said = jax.tree.map(lambda x: by_leaf(x, count), expansion)
     turns = (leaves.selection, leaves.keys, said, ids)
     tree, _ = jax.lax.scan(one, tree._replace(states=None), turns)
     return tree._replace(states=states)

@@ -18,7 +18,13 @@ from lrm_jax.search.backup import backup
 from lrm_jax.search.config import SearchConfig, check_config
 from lrm_jax.search.expansion import expand, init_tree, leaf_keys
 from lrm_jax.search.gumbel import RootPlan, root_noise_keys, root_plan
-from lrm_jax.search.leaves import expand_leaves, select_leaves, view_of_leaves
+from lrm_jax.search.leaves import (
+    Leaves,
+    by_leaf,
+    expand_leaves,
+    select_leaves,
+    view_of_leaves,
+)
 from lrm_jax.search.outcome import recommend
 from lrm_jax.search.parts import on_lanes
 from lrm_jax.search.reuse import Kept
@@ -26,6 +32,7 @@ from lrm_jax.search.selection import Selection, pick, select
 from lrm_jax.search.sizes import check_size
 from lrm_jax.search.tree import (
     ROOT,
+    Expansion,
     NodeView,
     SearchResult,
     Tree,
@@ -60,6 +67,18 @@ class SearchState(NamedTuple):
     problem: Any = None
 
 
+class Round(NamedTuple):
+    """What was done in one round.
+
+    Attributes:
+      leaves: that were chosen, arrays `[K, B, ...]`.
+      said: of them by the model, arrays `[K, B, ...]`.
+    """
+
+    leaves: Leaves
+    said: Expansion
+
+
 def search(
     model: TreeModel[State],
     params: Params,
@@ -85,7 +104,9 @@ def search(
       UserError: a config that cannot be, or trees that take more than
         `config.memory_limit_bytes`; said before anything compiles.
     """
-    check_size(model, params, problem, keys, config, parts=mesh_parts())
+    check_config(config)
+    if config.memory_limit_bytes:
+        check_size(model, params, problem, keys, config, parts=mesh_parts())
 
     def one(params: Params, rows: Any, budgets: Array) -> SearchResult[State]:
         problem, data = rows
@@ -94,7 +115,7 @@ def search(
 
     rows = (problem, key_data(keys))
     return on_lanes(
-        one, params, rows, _budgets(len(keys), budgets, config), config.lanes
+        one, params, rows, initial_budgets(len(keys), budgets, config), config.lanes
     )
 
 
@@ -140,7 +161,7 @@ def search_on(
 
     rows = (problem, key_data(keys), kept)
     return on_lanes(
-        one, params, rows, _budgets(len(keys), budgets, config), config.lanes
+        one, params, rows, initial_budgets(len(keys), budgets, config), config.lanes
     )
 
 
@@ -156,7 +177,8 @@ def run(
     return finish(state, config)
 
 
-def _budgets(trees: int, budgets: Array | None, config: SearchConfig) -> Array:
+def initial_budgets(trees: int, budgets: Array | None, config: SearchConfig) -> Array:
+    """Return what each tree may spend, `[B]` int32: what is asked, cut to the most."""
     most = jnp.full((trees,), config.simulations, jnp.int32)
     if budgets is None:
         return most
@@ -186,7 +208,7 @@ def begin(
     trees = tree.visits.shape[0]
     if config.dirichlet_fraction and config.method != "gumbel":
         tree = _with_noise(tree, config)
-    budgets = _budgets(trees, budgets, config)
+    budgets = initial_budgets(trees, budgets, config)
     plan = None
     if config.method == "gumbel":
         children = tree.children[:, ROOT]
@@ -208,42 +230,47 @@ def advance(
     model: TreeModel[Any], params: Params, state: SearchState, config: SearchConfig
 ) -> SearchState:
     """Run one round: a leaf (or `config.leaves`) in every tree that is active."""
-    if config.leaves > 1:
-        return _advance_many(model, params, state, config)
-    tree, active = state.tree, active_trees(state, config)
-    selection = select(tree, state.plan, active, config)
-    keys = leaf_keys(tree, selection, _judged(tree, selection), config)
-    expansion, made = model.step(
-        params,
-        view_of(tree, selection)._replace(problem=state.problem),
-        selection.action,
-        node_keys(keys),
-    )
-    slot = first_slot(tree, config) + state.round
-    tree, leaf = expand(tree, selection, slot, expansion, made, keys, config)
-    tree = backup(tree, selection, leaf, config)
-    return state._replace(tree=tree, spent=state.spent + active, round=state.round + 1)
+    return advance_and_tell(model, params, state, config)[0]
 
 
-def _advance_many(
+def advance_and_tell(
     model: TreeModel[Any], params: Params, state: SearchState, config: SearchConfig
-) -> SearchState:
-    tree = state.tree
-    number = state.round * config.leaves + jnp.arange(config.leaves)[:, None]
-    active = active_trees(state, config)[None] & (number < state.budgets[None])
+) -> tuple[SearchState, Round]:
+    """Run one round, and return what was done in it."""
+    tree, active = state.tree, active_trees(state, config)
     slot = first_slot(tree, config) + state.round * config.leaves
-    leaves = select_leaves(tree, state.plan, active, slot, config)
-    view, action, keys = view_of_leaves(tree, leaves)
-    view = view._replace(problem=state.problem)
-    expansion, made = model.step(params, view, action, node_keys(keys))
-    tree = expand_leaves(tree, leaves, slot, expansion, made, config)
+    if config.leaves > 1:
+        number = state.round * config.leaves + jnp.arange(config.leaves)[:, None]
+        active = active[None] & (number < state.budgets[None])
+        leaves = select_leaves(tree, state.plan, active, slot, config)
+        view, action, keys = view_of_leaves(tree, leaves)
+        # Prompts are the problem's, not the nodes' (guided.py reads them there).
+        view = view._replace(problem=state.problem)
+        said, made = model.step(params, view, action, node_keys(keys))
+        tree = expand_leaves(tree, leaves, slot, said, made, config)
+        said = jax.tree.map(lambda x: by_leaf(x, config.leaves), said)
+    else:
+        selection = select(tree, state.plan, active, config)
+        keys = leaf_keys(tree, selection, _judged(tree, selection), config)
+        said, made = model.step(
+            params,
+            view_of(tree, selection)._replace(problem=state.problem),
+            selection.action,
+            node_keys(keys),
+        )
+        tree, leaf = expand(tree, selection, slot, said, made, keys, config)
+        tree = backup(tree, selection, leaf, config)
+        one = (selection, keys, jnp.zeros_like(active))
+        leaves = Leaves(*jax.tree.map(lambda x: x[None], one))
+        said = jax.tree.map(lambda x: x[None], said)
     count = lambda x: jnp.sum(x, axis=0, dtype=jnp.int32)
-    return state._replace(
+    after = state._replace(
         tree=tree,
         spent=state.spent + count(leaves.selection.active),
         collisions=state.collisions + count(leaves.collided),
         round=state.round + 1,
     )
+    return after, Round(leaves, said)
 
 
 def first_slot(tree: Tree[Any], config: SearchConfig) -> int:
