@@ -91,7 +91,9 @@ def grpo_8b_v5p_512() -> GrpoRunConfig:
 def grpo_30b_a3b() -> GrpoRunConfig:
     """GRPO of a 30B mixture of 128 experts, 3B active, for v5p-512: 512 sequences.
 
-    The shape of Qwen3-30B-A3B (arXiv 2505.09388, table 2).
+    The shape of Qwen3-30B-A3B (arXiv 2505.09388, table 2). 8 micro-batches of a
+    sequence a device group; with so many tokens a device an expert axis of 1 is the
+    fastest (docs/scale.md).
     """
     model = replace(
         qwen3_8b(),
