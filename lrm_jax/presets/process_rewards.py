@@ -115,7 +115,6 @@ def prm_math_7b() -> PrmRunConfig:
         train=TrainConfig(
             total_steps=860,
             batch_size=512,
-            grad_accum=4,
             log_every=10,
             stop_metric="prm/auroc",
         ),

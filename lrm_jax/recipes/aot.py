@@ -149,6 +149,11 @@ def _sft(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
 def _grpo(config: Any, mesh: Mesh) -> tuple[Any, list[Work]]:
     from lrm_jax.recipes.aot_policy import grpo_work
 
+    if config.process_reward:
+        raise UserError(
+            f"process_reward={config.process_reward!r}: what a reward model costs in "
+            "a step is not counted; leave it and rl.process out"
+        )
     return grpo_work(config, mesh)
 
 

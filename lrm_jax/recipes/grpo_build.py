@@ -26,6 +26,7 @@ from lrm_jax.recipes.grpo_async import (
     rollout_mesh,
 )
 from lrm_jax.recipes.grpo_config import GrpoRunConfig, trainer_devices, validate
+from lrm_jax.recipes.grpo_process import load_judge, make_judge
 from lrm_jax.recipes.grpo_rollout import (
     HostMetrics,
     Rolled,
@@ -67,6 +68,7 @@ class GrpoRun(PolicyParts):
         their own.
       rewarder: scores completions.
       run_dir: where samples are written; None for nowhere.
+      judged_by: weights of the reward model that scores steps, or None.
     """
 
     config: GrpoRunConfig  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -75,6 +77,7 @@ class GrpoRun(PolicyParts):
     writer: Sampler
     rewarder: Rewarder
     run_dir: str | None = None
+    judged_by: Params | None = None
 
     def fresh_state(self, key: Key, params: Params | None = None) -> TrainState:
         """Return the state before the first rollout; pure."""
@@ -139,7 +142,9 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
     refuse_cut_thoughts(config.grpo.thinking, tokenizer)
     updater = Updater(policy, config.optim, config.train, config.lora)
     mesh = policy_mesh(config, jax.devices()[: trainer_devices(config)])
-    step = GrpoStep(policy, config.rl, config.grpo, updater, config.train.grad_accum)
+    judge = make_judge(config, tokenizer)
+    grad_accum = config.train.grad_accum
+    step = GrpoStep(policy, config.rl, config.grpo, updater, grad_accum, judge)
     sampler = Sampler(policy, tokenizer, mesh, stop_strings=config.grpo.stop)
     writer = sampler
     if config.grpo.rollout_devices:
@@ -148,7 +153,7 @@ def build(config: GrpoRunConfig, run_dir: str | None = None) -> GrpoRun:
     rewarder = Rewarder(config.reward, source.task)
     return GrpoRun(
         *(config, source, policy, updater, mesh),
-        *(step, sampler, writer, rewarder, run_dir),
+        *(step, sampler, writer, rewarder, run_dir, load_judge(config, mesh)),
     )
 
 
@@ -210,7 +215,8 @@ class Iteration:
         host |= rollout_metrics(rolled)
         scores = Scores()
         if run.step.scores_first:
-            scores = self._score(state.params, state.carry.reference, groups)
+            reference = state.carry.reference
+            scores = self._score(state.params, reference, groups, run.judged_by)
         self._write_samples(rolled[0], step)
         began = time.monotonic()
         if self._ahead:

@@ -96,12 +96,15 @@ class GrpoRunConfig(PolicyRunBase):
       recipe: `grpo`.
       rl: the objective, all of it; `rl.variants` has the published ones.
       reward: what is rewarded.
+      process_reward: `RUN[@step]` of a reward model that scores the steps of
+        completions, which count as `rl.process` says; empty for none.
       grpo: rollouts.
     """
 
     recipe: Literal["grpo"] = "grpo"  # pyright: ignore[reportIncompatibleVariableOverride]
     rl: RlConfig = field(kw_only=True)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    process_reward: str = ""
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
 
     @property
@@ -180,6 +183,7 @@ def validate(config: GrpoRunConfig, n_devices: int | None = None) -> None:
             f"for a prompt (grpo.prompt_len={config.grpo.prompt_len})"
         )
     _check_thinking(config)
+    _check_process(config)
     if rl.group_filter.kind == "refill" and not config.grpo.prompt_len:
         raise UserError(
             "grpo.prompt_len=0: with rl.group_filter.kind=refill groups of several "
@@ -230,6 +234,16 @@ def _check_thinking(config: GrpoRunConfig) -> None:
             config.grpo.thinking.bound(room)
         except UserError as error:
             raise UserError(f"grpo: {error} ({key}={room})") from error
+
+
+def _check_process(config: GrpoRunConfig) -> None:
+    """Scores of steps need a model that gives them, and the reverse."""
+    form, run = config.rl.process.form, config.process_reward
+    if (form == "none") == bool(run):
+        raise UserError(
+            f"rl.process.form={form} and process_reward={run!r}: name a reward "
+            "model's run and how its scores count, or neither"
+        )
 
 
 def _check_pairs(config: GrpoRunConfig, n_devices: int) -> None:

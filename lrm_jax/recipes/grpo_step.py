@@ -19,6 +19,7 @@ from lrm_jax.logprobs import chunked_logps
 from lrm_jax.models.moe import balance_metrics, balance_penalty
 from lrm_jax.models.policy import Policy, positions_of
 from lrm_jax.recipes.grpo_config import GrpoConfig
+from lrm_jax.recipes.grpo_process import ProcessJudge
 from lrm_jax.recipes.grpo_state import Groups, GrpoCarry
 from lrm_jax.recipes.policy_state import (
     StepMetrics,
@@ -83,12 +84,16 @@ class Scores(NamedTuple):
       ref_logps: `[B, C]` of the reference.
       values: `[B, C]` of the critic.
       last_values: `[B]` of the critic, after the last token.
+      step_scores: `[B, C]` of a reward model, where steps end.
+      step_ends: `[B, C]` bool, where steps end.
     """
 
     old_logps: Array | None = None
     ref_logps: Array | None = None
     values: Array | None = None
     last_values: Array | None = None
+    step_scores: Array | None = None
+    step_ends: Array | None = None
 
 
 class Drawn(NamedTuple):
@@ -125,6 +130,7 @@ class GrpoStep:
       grpo: sizes of what is computed at a time.
       updater: from gradients to the next state.
       grad_accum: micro-batches of an update.
+      judge: scores the steps of completions, or None.
     """
 
     policy: Policy
@@ -132,6 +138,7 @@ class GrpoStep:
     grpo: GrpoConfig
     updater: Updater
     grad_accum: int = 1
+    judge: ProcessJudge | None = None
 
     @property
     def scores_first(self) -> bool:
@@ -140,7 +147,8 @@ class GrpoStep:
         With one update a rollout the trainer's old log-probs are the current ones.
         """
         old = self.rl.needs_old_logps and self.rl.updates_per_rollout > 1
-        return old or self.rl.needs_reference or self.rl.needs_values
+        judged = self.judge is not None
+        return old or judged or self.rl.needs_reference or self.rl.needs_values
 
     @property
     def objective(self) -> RlConfig:
@@ -180,8 +188,21 @@ class GrpoStep:
         logps, entropy = (x.reshape(rows.sampled.shape) for x in scored)
         return Reading(logps, entropy, values, last, output.aux)
 
-    def score(self, params: Params, reference: Params | None, groups: Groups) -> Scores:
-        """Return what is known before the first update."""
+    def score(
+        self,
+        params: Params,
+        reference: Params | None,
+        groups: Groups,
+        judged_by: Params | None = None,
+    ) -> Scores:
+        """Return what is known before the first update.
+
+        Args:
+          params: of the policy.
+          reference: its weights, where there is one.
+          groups: to score.
+          judged_by: the judge's weights, where there is one.
+        """
         rl, weights = self.rl, full_weights(params)
 
         def part(rows: Rows) -> tuple[tuple[()], Scores]:
@@ -191,6 +212,10 @@ class GrpoStep:
                 now = Scores(read.logps, None, read.values, read.last_values)
             if rl.needs_reference:
                 now = now._replace(ref_logps=self.read(reference, rows).logps)
+            if self.judge is not None:
+                prompt_len = rows.ids.shape[1] - rows.sampled.shape[1]
+                found = self.judge(judged_by, rows.ids, rows.mask, prompt_len)
+                now = now._replace(step_scores=found[0], step_ends=found[1])
             return (), now
 
         parts = self.rl.minibatches * self.grad_accum
@@ -351,6 +376,8 @@ def _rollout(groups: Groups, rows: Rows, scores: Scores, valid: Array) -> Rollou
         ref_logps=scores.ref_logps,
         values=scores.values,
         last_values=scores.last_values,
+        step_scores=scores.step_scores,
+        step_ends=scores.step_ends,
         valid_groups=valid,
     )
 

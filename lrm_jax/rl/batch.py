@@ -22,7 +22,8 @@ from lrm_jax.rl.kl import kl_estimate
 from lrm_jax.rl.objective import Metrics, PolicyBatch
 from lrm_jax.rl.overlong import judge_truncated, overlong_penalty
 from lrm_jax.rl.preference import choose_pairs, take_pairs
-from lrm_jax.types import Array
+from lrm_jax.rl.process_reward import Baseline, process_advantages, process_metrics
+from lrm_jax.types import Array, at_least_float32
 
 
 class Rollout(NamedTuple):
@@ -41,6 +42,8 @@ class Rollout(NamedTuple):
       last_values: `[B]`, of the state after the last token; for `bootstrap`.
       valid_groups: `[Q]` bool, groups that are not filler; None for all.
       fresh: `[B]` bool, rows that the newest weights wrote; None for all.
+      step_scores: `[B, C]` in [0, 1] where steps end; None without `cfg.process`.
+      step_ends: `[B, C]` bool, where steps end; None without `cfg.process`.
     """
 
     mask: Array
@@ -55,6 +58,8 @@ class Rollout(NamedTuple):
     last_values: Array | None = None
     valid_groups: Array | None = None
     fresh: Array | None = None
+    step_scores: Array | None = None
+    step_ends: Array | None = None
 
 
 class Prepared(NamedTuple):
@@ -96,6 +101,10 @@ def prepare_batch(cfg: RlConfig, rollout: Rollout) -> Prepared:
     mask = mask & jnp.repeat(kept, group_size)[:, None]
     metrics = _reward_metrics(cfg, rollout, rewards, signal)
     advantages, returns = _advantages(cfg, rollout, rewards, mask, kept)
+    if rollout.step_scores is not None and rollout.step_ends is not None:
+        counted = jnp.repeat(_valid_groups(cfg, rollout), group_size)
+        ends = rollout.step_ends.astype(bool)
+        metrics |= process_metrics(rollout.step_scores, ends, counted)
     metrics["advantage/abs_mean"] = _mean(jnp.abs(advantages), mask)
     weights = row_weights(
         cfg.aggregation,
@@ -182,6 +191,8 @@ def _advantages(
             ddof=cfg_a.ddof,
             eps=cfg_a.eps,
         )
+    elif cfg.process.form != "none":
+        advantages = jnp.where(mask, _by_step(cfg, rollout, rewards), 0)
     else:
         rewards = rewards + masked_sum(penalty, rollout.mask, axis=1)
         groups = rewards.reshape(-1, cfg.rollout.group_size)
@@ -206,6 +217,31 @@ def _group_advantages(cfg: RlConfig, rewards: Array, kept: Array) -> Array:
     if cfg_a.kind == "batch_std":
         return adv.batch_std(rewards, groups=kept, **options)
     raise ValueError(f"unknown advantage.kind={cfg_a.kind!r}")
+
+
+_BASELINES: dict[str, Baseline] = {
+    "reward": "none",
+    "group_centred": "group",
+    "leave_one_out": "others",
+}
+
+
+def _by_step(cfg: RlConfig, rollout: Rollout, rewards: Array) -> Array:
+    """Advantages `[B, C]` of the tokens of scored steps."""
+    if rollout.step_scores is None or rollout.step_ends is None:
+        raise ValueError(
+            f"process.form={cfg.process.form} needs step_scores, step_ends"
+        )
+    form, kind = cfg.process.form, cfg.advantage.kind
+    return process_advantages(
+        "minimum" if form == "minimum" else "potential",
+        at_least_float32(rewards),
+        rollout.step_scores,
+        rollout.step_ends.astype(bool),
+        coef=cfg.process.coef,
+        group_size=cfg.rollout.group_size,
+        baseline=_BASELINES[kind],
+    )
 
 
 def _reward_kl(cfg: RlConfig, rollout: Rollout) -> Array:

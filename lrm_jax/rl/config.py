@@ -266,6 +266,21 @@ class OverlongConfig:
 
 
 @dataclass(frozen=True)
+class ProcessConfig:
+    """Scores of steps by a reward model as a dense reward (`process_reward.py`).
+
+    Attributes:
+      form: `none`; `potential`, differences of potentials, which leave the best
+        policies the best; or `minimum`, the least score from a step on, which is
+        another objective (not invariant).
+      coef: what a score, in [0, 1], counts; `potential` needs at most 1.
+    """
+
+    form: Literal["none", "potential", "minimum"] = "none"
+    coef: float = 1.0
+
+
+@dataclass(frozen=True)
 class RlConfig:
     """A reinforcement-learning objective.
 
@@ -284,6 +299,7 @@ class RlConfig:
       value: critic, `gae` only.
       group_filter: of prompts without signal.
       overlong: shaping by length.
+      process: scores of steps.
       empty_rows: whether rows without a token `count` in the means over sequences
         and groups, or are left out (`skip`).
       epochs: passes over a rollout.
@@ -303,6 +319,7 @@ class RlConfig:
     value: ValueConfig = field(default_factory=ValueConfig)
     group_filter: GroupFilterConfig = field(default_factory=GroupFilterConfig)
     overlong: OverlongConfig = field(default_factory=OverlongConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
     empty_rows: Literal["count", "skip"] = "count"
     epochs: int = 1
     minibatches: int = 1

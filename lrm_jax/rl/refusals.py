@@ -22,6 +22,9 @@ GROUP_KINDS = ("group_centred", "group_std", "leave_one_out", "batch_std")
 GROUP_KINDS += ("reinforce_pp_baseline",)
 """Advantages that compare the completions of one prompt."""
 
+STEP_KINDS = ("reward", "group_centred", "leave_one_out")
+"""Advantages that are not scaled, which returns of steps can have."""
+
 SEQUENCE_RATIO_KINDS = ("gspo", "gspo_token", "gmpo")
 """Losses whose ratio is one number a completion."""
 
@@ -227,6 +230,8 @@ def _impossible(cfg: RlConfig) -> Iterator[str]:
         )
     if loss.kind == "online_dpo":
         yield from _not_online_dpo(cfg)
+    if cfg.process.form != "none":
+        yield from _not_by_step(cfg)
     if rollout.max_staleness > 0 and cfg.group_filter.kind == "refill":
         yield (
             f"rollout.max_staleness={rollout.max_staleness}: group_filter.kind=refill "
@@ -268,6 +273,29 @@ def _impossible(cfg: RlConfig) -> Iterator[str]:
         )
 
 
+def _not_by_step(cfg: RlConfig) -> Iterator[str]:
+    """What scores of steps cannot be combined with."""
+    form, kind = cfg.process.form, cfg.advantage.kind
+    if kind not in STEP_KINDS or cfg.advantage.whiten != "none":
+        yield (
+            f"process.form={form}: returns of steps are compared as they are, and "
+            f"advantage.kind={kind}, whiten={cfg.advantage.whiten} scales them or has "
+            f"a critic; expected one of {', '.join(STEP_KINDS)}, not whitened"
+        )
+    if cfg.loss.kind in (*SEQUENCE_RATIO_KINDS, "kimi", "online_dpo"):
+        yield (
+            f"process.form={form}: loss.kind={cfg.loss.kind} has one advantage a "
+            "completion, not one a step; expected reinforce, ppo or cispo"
+        )
+    if form == "potential" and not cfg.process.coef <= 1:
+        yield f"process.coef={cfg.process.coef}: a potential's is at most 1"
+    if cfg.kl.coef > 0 and cfg.kl.place == "reward":
+        yield (
+            f"process.form={form}: a KL term in the reward is of tokens, which steps' "
+            "returns leave out; expected kl.place=loss"
+        )
+
+
 def _not_online_dpo(cfg: RlConfig) -> Iterator[str]:
     if cfg.rollout.group_size < 2:
         yield "rollout.group_size=1: online_dpo needs a pair; expected at least 2"
@@ -300,7 +328,7 @@ _NOT_NEGATIVE = """rollout.top_k rollout.min_p rollout.max_staleness advantage.e
 advantage.equal_atol advantage.length_adaptive_alpha loss.clip_eps_low
 loss.negative_cap kl.coef kl.value_clamp entropy.coef entropy.target entropy.step
 entropy.coef_max correction.low value.coef value.clip overlong.buffer_tokens
-overlong.scale""".split()
+overlong.scale process.coef""".split()
 _AT_MOST_ONE = """rollout.top_p rollout.min_p advantage.gamma advantage.actor_lambda
 advantage.critic_lambda reference.decay""".split()
 _NOT_NEGATIVE += [key for key in _AT_MOST_ONE if key not in _POSITIVE + _NOT_NEGATIVE]

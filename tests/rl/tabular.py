@@ -96,20 +96,24 @@ def expected_gradient(
     old_theta: jax.Array | None = None,
     ref_theta: jax.Array | None = None,
     entropy_coef: float | None = None,
+    steps: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> jax.Array:
     """Minus the gradient of the loss in expectation over groups of the old policy.
 
     The loss is that of the library, from rewards to gradient; only its row weights
-    are replaced by the probability of the group over G.
+    are replaced by the probability of the group over G. `steps` are scores `[Y, T]`
+    of each completion's steps, and where they end.
     """
     old_theta = theta if old_theta is None else old_theta
     return _expected_gradient(
-        cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta
+        cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta, steps
     )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _expected_gradient(cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta):
+def _expected_gradient(
+    cfg, table, entropy_coef, theta, rewards, old_theta, ref_theta, steps
+):
     group_size = cfg.rollout.group_size
     groups = table.groups(group_size)
     rows = groups.reshape(-1)
@@ -125,6 +129,8 @@ def _expected_gradient(cfg, table, entropy_coef, theta, rewards, old_theta, ref_
         lengths=jnp.sum(mask, axis=1),
         old_logps=old,
         ref_logps=None if ref_theta is None else table.logps(ref_theta)[rows],
+        step_scores=None if steps is None else steps[0][rows],
+        step_ends=None if steps is None else steps[1][rows],
     )
     prepared = prepare_batch(cfg, rollout)
     chosen = jnp.asarray(rows)[prepared.rows]
