@@ -44,6 +44,7 @@ OPTIONS: dict[str, tuple[str | None, str | None]] = {
     "n": (None, "n"),
 }
 _NOISE = ("sigma", "schedule", "states")
+_OF_SAMPLES = ("layout", "step", "split")
 _STORED = ("method", "budget", "seed", "prm", "aggregation", "separator")
 
 
@@ -90,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_latent(parser.add_argument_group("latent reasoners"))
     _add_tokens(parser.add_argument_group("policies and samples"))
+    _add_samples(parser.add_argument_group("samples"))
 
 
 def _add_latent(group: Any) -> None:
@@ -118,12 +120,26 @@ def _add_tokens(group: Any) -> None:
     add("--n", type=int, metavar="N", help="problems (default: all)")
 
 
+def _add_samples(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--layout",
+        choices=("auto", "steps", "responses"),
+        help="what `completions` of a line are (default: steps where prompts repeat)",
+    )
+    add("--step", type=int, metavar="N", help="only samples written at a step")
+    add("--split", metavar="NAME", help="only samples of train or eval")
+
+
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
     from lrm_jax.types import UserError
 
     if args.samples is not None:
         return _samples(args)
+    for option in _OF_SAMPLES:
+        if getattr(args, option) is not None:
+            raise UserError(f"--{option}: needs --samples FILE")
     if args.run is None:
         raise UserError("RUN is missing: name a run folder, or --samples FILE")
     from lrm_jax.recipes.registry import load
@@ -191,7 +207,7 @@ def _tokens(trained: Any, args: argparse.Namespace) -> Outcome:
 
 def _samples(args: argparse.Namespace) -> Outcome:
     """Score stored samples again."""
-    from lrm_jax.recipes.rescore import rescore
+    from lrm_jax.recipes.rescore import rescore, summary
     from lrm_jax.recipes.rescore_prm import open_scorer
     from lrm_jax.recipes.search_result import results_json
     from lrm_jax.types import UserError
@@ -202,7 +218,9 @@ def _samples(args: argparse.Namespace) -> Outcome:
     for name in given:
         if name not in _STORED or (name == "separator" and args.prm is None):
             raise UserError(f"--{name.replace('_', '-')}: not with --samples")
-    scorer = open_scorer(args.prm, args.separator or "") if args.prm else None
+    separator = (args.separator or "").replace("\\n", "\n")
+    scorer = open_scorer(args.prm, separator) if args.prm else None
+    reading = {name: getattr(args, name) for name in _OF_SAMPLES}
     results = rescore(
         args.samples,
         methods=_words(args.method),
@@ -210,10 +228,11 @@ def _samples(args: argparse.Namespace) -> Outcome:
         scorer=scorer,
         aggregation=args.aggregation,
         seed=args.seed or 0,
+        **{name: value for name, value in reading.items() if value is not None},
     )
     data = results_json(results) | {"data": args.samples}
-    title = f"{data['n']} problems of {args.samples}"
-    return Outcome(data, f"{title}\n{results_text(data['results'])}")
+    title, notes = summary(results)
+    return Outcome(data, "\n".join([title, results_text(data["results"]), *notes]))
 
 
 def results_text(results: list[dict[str, Any]]) -> str:

@@ -134,6 +134,23 @@ def rescore(
     return results
 
 
+def summary(results: Sequence[MethodResult]) -> tuple[str, list[str]]:
+    """Return a title for a table of the results, and the lines to go below it."""
+    extra = results[0].extra
+    title = f"{results[0].n} problems, {extra['stored']} completions or more of each"
+    if extra["left_out"]:
+        title += f"; left out: {extra['left_out']} of a single completion"
+    notes = []
+    for row in results:
+        if "lowest_at_last_step" in row.extra:
+            notes.append(
+                f"scores of steps pooled by {row.extra['aggregation']}; lowest at the "
+                f"last step: {row.extra['lowest_at_last_step']:.1%} of the solutions"
+            )
+            break
+    return title, notes
+
+
 def _answered(
     problems: list[StoredProblem], methods: Sequence[str], path: str
 ) -> float:

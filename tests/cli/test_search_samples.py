@@ -55,8 +55,8 @@ def test_the_table_says_where_the_lowest_scores_are(file, capfd):
     [
         (["--budget", "4"], "budget 4: only 3 completions are stored"),
         (["--method", "beam"], "method 'beam'"),
-        (["RUN"], "RUN: --samples needs no run"),
-        (["--separator", "x"], "--separator: for --prm"),
+        (["RUN"], "leave out RUN"),
+        (["--separator", "x"], "--separator: not with --samples"),
         (["--prm", "nowhere"], "nowhere"),
         (["--split", "eval"], "no completions of split eval"),
     ],
@@ -65,3 +65,8 @@ def test_bad_input_is_one_line(file, capfd, words, said):
     code, out, err = search(capfd, "--samples", file, *words)
     assert code == 2 and out == ""
     assert said in err and len(err.strip().splitlines()) == 1
+
+
+def test_options_of_samples_need_samples(capfd):
+    code, _, err = search(capfd, "RUN", "--step", "3")
+    assert code == 2 and "--step: needs --samples FILE" in err
