@@ -15,11 +15,13 @@ from lrm_jax import presets
 from lrm_jax.cli.main import main
 from lrm_jax.config import apply_overrides
 from lrm_jax.evaluation.samples import read_samples
+from lrm_jax.recipes import sweep
 from lrm_jax.recipes.samples import SampleLog
 from lrm_jax.storage import lease
 from lrm_jax.training import manifest
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.files import as_path
+from lrm_jax.training.run_folder import open_run
 from tests.recipes.process_runs import (
     GRPO,
     ROOT,
@@ -202,6 +204,23 @@ def test_completions_are_parts_as_well(bucket):
     groups = read_samples(run).groups
     assert [(g.step, len(g.samples)) for g in groups] == [(1, 2), (2, 2), (3, 1)]
     assert groups[-1].samples[0].tokens == ["5"]
+
+
+def test_a_table_of_runs_skips_those_that_are_finished(bucket):
+    calls = []
+
+    def train(config, run_dir):
+        calls.append(run_dir)
+        with open_run(run_dir, {"seed": config.seed}) as folder:
+            folder.log({"step": 4, "eval/exact_accuracy": 0.5})
+        return {"step": 4, "reason": "done"}
+
+    rows = {"one": presets.get("sudoku4_tiny")}
+    found = sweep.run_all(rows, f"{bucket.url}/table", train=train)
+    assert found["one"].state == "finished"
+    assert found["one"].metrics == {"step": 4, "eval/exact_accuracy": 0.5}
+    assert sweep.run_all(rows, f"{bucket.url}/table", train=train) == found
+    assert len(calls) == 1 and calls[0].startswith(f"{bucket.url}/table/")
 
 
 def test_an_import_with_its_own_tokenizer_is_read_from_a_disk(bucket, capfd):
