@@ -298,6 +298,7 @@ def start_from(config: C, run_dir: str) -> tuple[C, Params | None]:
         return dataclasses.replace(config, init_from_sha256=known), None
     loaded = load_policy(config.init_from, policy_mesh(config))
     _say_dtype(config, loaded.config.model.dtype)
+    _say_head(config, loaded.config)
     policy = token_policy(config.model)
     shapes = jax.eval_shape(policy.init, jax.random.key(0))
     fresh = {}
@@ -321,6 +322,16 @@ def _say_dtype(config: PolicyRunBase, there: str) -> None:
         print(
             f"model.dtype={here}: activations of {config.init_from} are {there}; "
             f"model.{keep} keeps that",
+            file=sys.stderr,
+        )
+
+
+def _say_head(config: PolicyRunBase, source: PolicyRunBase) -> None:
+    """Say in one line that a published reward model's head is not trained further."""
+    if source.recipe == "reward" and config.model.value_head and processes.is_first():
+        print(
+            f"--init-from {config.init_from}: a published reward model; training takes "
+            "its backbone and begins with a head of its own",
             file=sys.stderr,
         )
 

@@ -8,7 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+import lrm_jax
+from lrm_jax import presets
 from lrm_jax.cli import main as cli
+from lrm_jax.config import apply_overrides
 from lrm_jax.evaluation.process_bench import load_first_errors
 from lrm_jax.interop.hf import hf_tensors
 from lrm_jax.interop.hf_export import hf_config
@@ -120,3 +123,17 @@ def test_labelled_steps_of_any_format(run_dir, tmp_path, capfd):
     assert "an import has no data; name --data" in capfd.readouterr().err
     assert cli.main(["eval", str(run_dir), "--data", "x", "--threshold", "1"]) == 2
     assert "--threshold: needs --benchmark" in capfd.readouterr().err
+
+
+def test_training_takes_the_backbone_and_says_so(run_dir, tmp_path, capfd):
+    row = {"steps": ["the fox", "so 2"], "labels": [1, 0]}
+    path = tmp_path / "labels.jsonl"
+    rows = [json.dumps({"prompt": f"{i}+1?", **row}) for i in range(20)]
+    path.write_text("\n".join(rows) + "\n")
+    words = [f"data.path={path}", "data.test_size=4", "prm.seq_len=48"]
+    config = apply_overrides(presets.get("prm_jsonl"), words)
+    told = lrm_jax.train(
+        config, str(tmp_path / "run"), init_from=str(run_dir), dry_run=True
+    )
+    assert told["config"]["model"]["d_model"] == 16
+    assert "begins with a head of its own" in capfd.readouterr().err
