@@ -154,6 +154,7 @@ class StepRows:
     Attributes:
       rows: what is trained on.
       dropped: records that gave no row, by why.
+      first_bad: what was wrong with the first whose steps are not told apart.
       cut: records of which steps were dropped from the end.
     """
 
@@ -184,6 +185,7 @@ class StepRows:
         self._batch_size, self._seed = batch_size, seed
         self.rows: list[StepRow] = []
         self.dropped: Counter[str] = Counter()
+        self.first_bad = ""
         self.cut = 0
         encode = encode_prompt or _plain_prompts(tokenizer)
         # On the host: it is looked up a token at a time.
@@ -236,6 +238,7 @@ class StepRows:
             "fill": round(used / (len(self.rows) * self.cfg.seq_len), 4),
             "cut": self.cut,
             "dropped": dict(self.dropped),
+            **({"first_bad": self.first_bad} if self.first_bad else {}),
         }
 
     def _add(
@@ -251,6 +254,7 @@ class StepRows:
                     f"record {number} ({record.source}): {error}"
                 ) from error
             self.dropped["whose steps are not told apart as tokens"] += 1
+            self.first_bad = self.first_bad or f"record {number}: {error}"
             return
         if row is None:
             self.dropped["without a labelled step that fits"] += 1

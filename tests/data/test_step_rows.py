@@ -59,6 +59,7 @@ def test_a_row_without_a_label_is_removed_and_counted():
         "without a labelled step that fits": 2,
         "whose steps are not told apart as tokens": 1,
     }
+    assert "record 4: step 1 of 1 holds" in rows.describe()["first_bad"]
     with pytest.raises(UserError, match="gives a row: 1 without a labelled step"):
         _rows([none_fits])
     with pytest.raises(UserError, match=r"record 2 \(test\): step 1 of 1 holds"):
