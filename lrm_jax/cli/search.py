@@ -42,6 +42,7 @@ OPTIONS: dict[str, tuple[str | None, str | None]] = {
     "temperature": (None, "temperature"),
     "lookahead": (None, "lookahead"),
     "n": (None, "n"),
+    "trees": ("trees", "trees"),
 }
 _NOISE = ("sigma", "schedule", "states")
 _OF_SAMPLES = ("layout", "step", "split")
@@ -88,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         help="answer of a tree; latent: best, weighted or visits; policy: vote, score "
         "or visits",
+    )
+    add(
+        "--trees",
+        metavar="FILE",
+        help="write the trees of mcts there, and beside it a page that opens them; "
+        "lrm data trees makes training data of them",
     )
     _add_latent(parser.add_argument_group("latent reasoners"))
     _add_tokens(parser.add_argument_group("policies and samples"))

@@ -20,6 +20,7 @@ from lrm_jax import sharding
 from lrm_jax.cost.jaxpr_flops import count_flops
 from lrm_jax.data.pipeline import PuzzleSource
 from lrm_jax.evaluation.judges import judges_for
+from lrm_jax.evaluation.step_tree import StepTree
 from lrm_jax.evaluation.summary import calibration
 from lrm_jax.recipes.latent_search_config import LatentSearchConfig
 from lrm_jax.recipes.latent_search_pass import (
@@ -31,6 +32,7 @@ from lrm_jax.recipes.latent_search_pass import (
 )
 from lrm_jax.recipes.latent_search_tree import TreePlan, run_trees
 from lrm_jax.recipes.search_result import MethodResult, results_json
+from lrm_jax.recipes.search_trees import board_trees, save_trees
 from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.latent_noise import LatentSearchable, sigmas
 from lrm_jax.search.latent_select import RULES
@@ -68,6 +70,7 @@ class _Bench:
     segment_flops: int
     answer_flops: int
     progress: OnProgress
+    trees: list[StepTree] = dataclasses.field(default_factory=list)
 
     def plan(self, width: int, steps: int, **how: Any) -> PassPlan:
         """Return the plan of a pass that asks at its full width and depth."""
@@ -166,6 +169,9 @@ def search_run(
                 rows.append(_augment_row(bench, budget))
             if "mcts" in config.methods:
                 rows.append(_tree_row(bench, budget))
+    if config.trees:
+        files = save_trees(config.trees, bench.trees, view=source.view)
+        extras["trees"] = files
     settings = dataclasses.asdict(config) | {
         "lanes": bench.lanes,
         "segment_flops": bench.segment_flops,
@@ -307,6 +313,7 @@ def _tree_row(bench: _Bench, budget: int) -> MethodResult:
         problems=bench.lanes,
         answer=config.answer,
         judge=bench.judge,
+        keep=bool(config.trees),
     )
     found = run_trees(
         plan,
@@ -315,6 +322,16 @@ def _tree_row(bench: _Bench, budget: int) -> MethodResult:
         jax.random.key(config.seed),
         on_batch=partial(bench.progress, f"trees of {budget}"),
     )
+    if found.trees is not None:
+        bench.trees.extend(
+            board_trees(
+                found.trees[0],
+                bench.test_set,
+                found.trees[1],
+                view=bench.source.view,
+                method=f"{config.tree}, {budget} segments",
+            )
+        )
     spent = float(found.simulations.mean()) + 1
     return bench.row(
         "mcts",

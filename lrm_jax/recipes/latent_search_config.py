@@ -34,6 +34,7 @@ class LatentSearchConfig:
       max_depth: segments below a tree's root segment; 0 for the run's cap - 1.
       tree: how trees are searched: `puct`, `uct` or `gumbel`.
       answer: how a tree answers: `best`, `weighted` or `visits`.
+      trees: file that the trees of `mcts` are written to, with a page beside it.
     """
 
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -47,6 +48,7 @@ class LatentSearchConfig:
     max_depth: int = 0
     tree: Method = "puct"
     answer: AnswerRule = "best"
+    trees: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be tried."""
@@ -67,6 +69,8 @@ class LatentSearchConfig:
                     f"{name}={getattr(self, name)!r}: accepted are "
                     + ", ".join(accepted)
                 )
+        if self.trees and "mcts" not in self.methods:
+            raise UserError(f"trees={self.trees}: only the method mcts grows trees")
 
     def segments(self, cap: int) -> list[int]:
         """Return the budgets in segments of a problem; `cap` is of one trajectory."""

@@ -16,8 +16,15 @@ from lrm_jax.reasoning.budget import lane_keys
 from lrm_jax.reasoning.shards import on_parts, rows_spec
 from lrm_jax.recipes.latent_search_pass import OnBatch, run_batches
 from lrm_jax.search.config import SearchConfig, check_config
-from lrm_jax.search.latent_tree import AnswerRule, LatentTree, answer_node, page_bytes
+from lrm_jax.search.latent_tree import (
+    AnswerRule,
+    LatentTree,
+    Thought,
+    answer_node,
+    page_bytes,
+)
 from lrm_jax.search.mcts import search
+from lrm_jax.search.tree import Tree
 from lrm_jax.types import Array, Judge, Key, Params, Problem, UserError
 
 
@@ -31,6 +38,7 @@ class TreePlan:
       problems: trees of a device in a batch.
       answer: how a tree answers.
       judge: says what is right.
+      keep: whether the trees themselves are handed out.
     """
 
     model: LatentTree
@@ -38,6 +46,7 @@ class TreePlan:
     problems: int
     answer: AnswerRule
     judge: Judge
+    keep: bool = False
 
 
 class TreesFound(NamedTuple):
@@ -49,6 +58,8 @@ class TreesFound(NamedTuple):
       simulations: `[N]` int32, spent.
       depth: `[N]` int32, of the node that answers.
       time_s: by the clock, without compilation.
+      trees: `[N, nodes]` leaves without carries and keys, and which nodes' answers
+        are right; None unless kept.
     """
 
     right: np.ndarray
@@ -56,6 +67,7 @@ class TreesFound(NamedTuple):
     simulations: np.ndarray
     depth: np.ndarray
     time_s: float
+    trees: tuple[Tree[Thought], np.ndarray] | None = None
 
 
 def run_trees(
@@ -137,7 +149,11 @@ def _part(plan: TreePlan, params: Params, mine: Any) -> dict[str, Any]:
     ids = tree.states.ids.reshape(trees * nodes, -1)
     right = verdict("exact", plan.judge, ids, each).reshape(trees, nodes)
     bad = jnp.where(tree.bad.any(1), jnp.argmax(tree.bad, axis=1), -1)
-    return {
+    kept = {}
+    if plan.keep:
+        states = tree.states._replace(carry=None)
+        kept["trees"] = (tree._replace(states=states, keys=None), right)
+    return kept | {
         "right": right[jnp.arange(trees), node],
         "any_right": (right & (tree.visits > 0)).any(1),
         "simulations": result.simulations,

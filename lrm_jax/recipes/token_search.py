@@ -20,6 +20,7 @@ from lrm_jax.config.tree import suggest
 from lrm_jax.prm.semantics import Aggregation
 from lrm_jax.reasoning.budget import LEVELS, ThinkingBudget
 from lrm_jax.recipes.search_result import MethodResult, results_json
+from lrm_jax.recipes.search_trees import save_trees
 from lrm_jax.recipes.token_search_cost import search_flops
 from lrm_jax.recipes.token_search_found import Found
 from lrm_jax.recipes.token_search_run import Bench, open_bench
@@ -61,6 +62,7 @@ class TokenSearchConfig:
       lanes: rows at work at a time; 0 for all.
       n: problems; 0 for all there are.
       seed: of the draws; a problem's follow from it and its place in the data.
+      trees: file that the trees of `mcts` are written to, with a page beside it.
     """
 
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -83,6 +85,7 @@ class TokenSearchConfig:
     lanes: int = 0
     n: int = 0
     seed: int = 0
+    trees: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be tried."""
@@ -92,6 +95,8 @@ class TokenSearchConfig:
                     f"method {name!r}: not for a token policy"
                     f"{suggest(name, list(METHODS))}; accepted are {', '.join(METHODS)}"
                 )
+        if self.trees and "mcts" not in self.methods:
+            raise UserError(f"trees={self.trees}: only the method mcts grows trees")
         least = {"k": 1, "cap": 1, "max_depth": 1, "batch": 1, "lookahead": 1}
         least |= dict.fromkeys(("step_tokens", "max_new", "lanes", "n"), 0)
         for name, low in least.items():
@@ -159,7 +164,12 @@ def search_run(
     bench = open_bench(run, config, data)
     try:
         with sharding.use_mesh(run.mesh):
-            return list(_rows(bench, budgets, progress))
+            rows = list(_rows(bench, budgets, progress))
+        if config.trees:
+            save_trees(
+                config.trees, [tree for part in bench.trees.values() for tree in part]
+            )
+        return rows
     finally:
         bench.source.close()
 

@@ -3,7 +3,7 @@
 """One batch of problems, searched by one method: what `token_search` repeats."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 
 from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource
+from lrm_jax.evaluation.step_tree import StepTree
 from lrm_jax.prm.aggregate import aggregate
 from lrm_jax.prm.semantics import Aggregation, default_aggregation
 from lrm_jax.reasoning.stops import stop_table
 from lrm_jax.recipes.prm_run import RewardRun, open_run, refuse_other_tokenizer
+from lrm_jax.recipes.search_trees import text_trees
 from lrm_jax.recipes.token_search_found import Found, searched
 from lrm_jax.recipes.token_search_samples import sample
 from lrm_jax.search.beam import BeamConfig, beam_search
@@ -51,6 +53,7 @@ class Bench:
       scorer: a reward model, or None.
       table: finds steps.
       ends: what ends a step or an answer.
+      trees: those of `mcts` by budget and first problem, where they are kept.
     """
 
     run: Any
@@ -61,6 +64,7 @@ class Bench:
     scorer: RewardRun | None
     table: StepTable
     ends: StepEnds
+    trees: dict[tuple[int, int], list[StepTree]] = field(default_factory=dict)
 
     @property
     def how(self) -> Aggregation:
@@ -214,6 +218,14 @@ class Bench:
         params = GuidedParams(self.run.weights, scorer_params, self.ends, self._drawing)
         result = _tree_jit(model, trees, params, *self._prompts(first))
         check_result(result)
+        if config.trees:
+            self.trees[budget, first] = text_trees(
+                result,
+                self.examples[first : first + self.batch],
+                tokenizer=self.run.tokenizer,
+                source=self.source,
+                method=f"{config.tree}, {budget} simulations, k {config.k}",
+            )
         spent = tree_spent(result, scored=scorer is not None)
         return searched(tree_solutions(result), spent, lanes)
 
