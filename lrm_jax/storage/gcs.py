@@ -7,6 +7,7 @@ generation; a write can ask for the one it replaces (0: none), and so tells who
 came first.
 """
 
+import datetime
 import email.utils
 import errno
 import functools
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 from lrm_jax.storage.paths import GS, Path
 from lrm_jax.types import UserError
 
+_API = "/storage/v1/"
 _CHUNK_BYTES = 1 << 24
 _COMPOSED = 32  # objects that one request can put together
 
@@ -87,7 +89,7 @@ def read_stored(path: Path) -> Stored | None:
         except FileNotFoundError:
             continue  # it was written again between the two
         now = email.utils.parsedate_to_datetime(headers["Date"])
-        written = files()._parse_timestamp(about["updated"])
+        written = datetime.datetime.fromisoformat(about["updated"])
         age_s = (now - written).total_seconds()
         return Stored(data, int(about["generation"]), age_s)
 
@@ -107,7 +109,7 @@ def write_if(path: Path, data: bytes, generation: int) -> int | None:
     try:
         _, text = files().call(
             "POST",
-            f"{files()._location}/upload/storage/v1/b/{bucket}/o",
+            f"{files().base.removesuffix(_API)}/upload{_API}b/{bucket}/o",
             uploadType="media",
             name=name,
             ifGenerationMatch=str(generation),

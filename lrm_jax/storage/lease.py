@@ -114,7 +114,8 @@ def take(path: Path) -> Lease:
         written = gcs.write_if(path, _text(body), generation)
         if written is not None:
             if there is not None:
-                _say(path, f"taken over from {_holder(there)}, which is gone")
+                silent = f"silent for {there.age_s:.0f} s"
+                _say(path, f"taken over from {_holder(there)}, {silent}")
             return Lease(path, body, written)
 
 

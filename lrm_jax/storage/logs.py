@@ -39,7 +39,7 @@ def read_log(path: AnyPath) -> bytes | None:
     """Return a whole log, or None where there is none."""
     for attempt in range(_TRIES):
         try:
-            pieces = [_read(piece) for piece in _pieces(path)]
+            pieces = _read_all(_pieces(path))
         except FileNotFoundError:
             if attempt == _TRIES - 1:
                 raise
@@ -70,8 +70,9 @@ def trim_log(path: AnyPath, keep: Callable[[str], str]) -> None:
     """
     if is_remote(path):
         _drop_leftovers(Path(parts_folder(path)))
-    for piece in reversed(_pieces(path)):
-        data = _read(piece)
+    pieces = _pieces(path)
+    contents = zip(pieces, _read_all(pieces), strict=True)
+    for piece, data in reversed(list(contents)):
         text = data.decode("utf-8", errors="replace")
         kept = keep(text)
         if kept.encode() == data:
@@ -125,6 +126,11 @@ def _pieces(path: AnyPath) -> list[AnyPath]:
         names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         first = [path] if path.exists() else []
     return first + [folder / _name(*span) for span in in_order(names)]
+
+
+def _read_all(paths: list[AnyPath]) -> list[bytes]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(_read, paths))
 
 
 def _read(path: AnyPath) -> bytes:
