@@ -17,7 +17,7 @@ Flat scores tell the second from the third by whether prompts come more than onc
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from lrm_jax.types import UserError
 Layout = Literal["auto", "steps", "responses"]
 """What `completions` are: the steps of a response, or responses."""
 
+_ROUNDING = 0.01  # how far above 0 a log-probability may be
 _OF_EACH = ("correct", "extracted", "tokens")  # lists, where a line has responses
 _UNREAD = ("no_tag", "no_answer")  # nothing that a strict reading could judge
 _PROMPTS = ("prompt", "problem", "question")
@@ -177,16 +178,15 @@ def _candidate(row: dict[str, Any], reading: str, line: int, where: str) -> Cand
         answer = (lenient_answer(row["text"]) or "").strip() or None
         right = _right(row, answer, which)
     score, scores = row.get("score"), row.get("scores")
-    tokens = row.get("tokens")
     return Candidate(
         text=row["text"],
         steps=row["steps"],
         answer=answer,
         right=right,
-        logprob=_mean_logprob(row),
+        logprob=_mean_logprob(row, which),
         score=None if score is None else _number(score, f"{which}, score"),
         step_scores=None if scores is None else _step_scores(scores, which),
-        tokens=len(tokens) if isinstance(tokens, list) else tokens,
+        tokens=_count(row.get("tokens"), which),
         line=line,
     )
 
@@ -213,17 +213,35 @@ def _step_scores(scores: Any, where: str) -> list[float]:
 
 
 def _number(value: Any, where: str) -> float:
-    if not isinstance(value, bool | int | float) or math.isnan(value):
-        shown = "NaN" if isinstance(value, float) else json.dumps(value)
+    try:
+        found = float(value) if isinstance(value, bool | int | float) else math.nan
+    except OverflowError:
+        found = math.nan
+    if math.isnan(found):
+        shown = "NaN" if isinstance(value, float) else json.dumps(value)[:40]
         raise UserError(f"{where}: the score is {shown}, expected a number")
-    return float(value)
+    return found
 
 
-def _mean_logprob(row: dict[str, Any]) -> float:
+def _count(tokens: Any, where: str) -> int | None:
+    """Tokens, of a number or a list of them."""
+    if isinstance(tokens, list):
+        return len(tokens)
+    if tokens is None or (type(tokens) is int and 0 <= tokens < 2**31):
+        return tokens
+    raise UserError(f"{where}, tokens: expected a list or a number of them")
+
+
+def _mean_logprob(row: dict[str, Any], where: str) -> float:
     """Mean over tokens that the policy chose; NaN where one is unknown."""
-    logps: Sequence[Any] = row.get("logps") or []
-    forced = row.get("forced") or [False] * len(logps)
-    chosen = [x for x, f in zip(logps, forced, strict=False) if not f]
-    if not chosen or None in chosen:
-        return math.nan
-    return math.fsum(chosen) / len(chosen)
+    logps = row.get("logps") or []
+    count = len(logps) if isinstance(logps, list) else -1
+    forced = row.get("forced") or [False] * count
+    for name, values in (("logps", logps), ("forced", forced)):
+        if not isinstance(values, list) or len(values) != count:
+            raise UserError(f"{where}, {name}: expected a list, one a token")
+    chosen = [x for x, f in zip(logps, forced, strict=True) if not f]
+    known = [x for x in chosen if type(x) in (int, float) and abs(x) < math.inf]
+    if max(known, default=0) > _ROUNDING:
+        raise UserError(f"{where}, logps: {max(known):.4g} is no log-probability")
+    return math.fsum(known) / len(known) if known == chosen != [] else math.nan

@@ -5,6 +5,7 @@
 import itertools
 import json
 import math
+import random
 import re
 from fractions import Fraction
 
@@ -294,6 +295,11 @@ NEVER = [_own("a", "", 0), _own("a", "", 0)]
             {},
             "line 1, completion 2, score: the score is NaN",
         ),
+        ([_own("a", "7", 1, logps=3)], {}, "line 1, logps: expected a list"),
+        ([_own("a", "7", 1, logps=[0.5] * 4)], {}, "logps: 0.5 is no log-prob"),
+        ([_own("a", "7", 1, forced=[True])], {}, "line 1, forced: expected a list"),
+        ([_own("a", "7", 1, tokens="x")], {}, "line 1, tokens: expected a list"),
+        ([STEPS, STEPS | {"scores": [10**400, 1]}], {}, "line 2, step 1: the score is"),
         (ROWS, {"aggregation": "min"}, "aggregation 'min': .* has no scores of steps"),
         ([STEPS, STEPS], {"aggregation": "max"}, "aggregation 'max': expected one of"),
         ([STEPS | {"scores": 3}], {}, "line 1: scores: expected a list, got 3"),
@@ -308,6 +314,27 @@ def test_what_is_refused(tmp_path, rows, options, said):
     with pytest.raises(UserError, match=said) as caught:
         rescore(path, **options)
     assert "\n" not in str(caught.value)
+
+
+ODD = [None, "x", 3, -1.5, [], {}, [None], [[1]], True, math.nan, math.inf, 10**400]
+ODD += [-math.inf, "", [0.1, "b"], {"strict": "x"}, {"extracted": [1]}, [1e308]]
+
+
+def test_damaged_rows_are_read_or_refused_in_one_line(tmp_path):
+    rng = random.Random(0)
+    nested = STEPS | {"scores": [[0.1], [0.2]], "correct": [0, 1], "tokens": [1, 2]}
+    refused = 0
+    for _ in range(150):
+        row = dict(rng.choice([ROWS[0], STEPS, nested]))
+        for _ in range(rng.randint(1, 2)):
+            row[rng.choice([*row, "score", "labels", "extracted"])] = rng.choice(ODD)
+        try:
+            rescore(_file(tmp_path, [row, ROWS[1]]))
+        except UserError as error:
+            refused += 1
+            assert "line 1" in str(error) or "no answer" in str(error)
+            assert "\n" not in str(error)
+    assert 30 < refused < 140
 
 
 def test_a_missing_file_is_refused(tmp_path):
