@@ -62,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it."""
+    from lrm_jax.recipes.imported_reward import ImportedReward
+    from lrm_jax.recipes.prm_run import RewardRun
     from lrm_jax.recipes.registry import load
     from lrm_jax.recipes.token_run import TokenRun
     from lrm_jax.recipes.token_thinking import WAIT
@@ -78,6 +80,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: expected between 0 and {2**63 - 1}")
     trained = load(args.run)
+    if isinstance(trained, RewardRun | ImportedReward):
+        raise UserError(f"{args.run}: a reward model writes no text; see lrm eval")
     if not isinstance(trained, TokenRun):
         raise UserError(f"{args.run}: a latent reasoner writes no text; see lrm solve")
     found = trained.sample(

@@ -23,6 +23,7 @@ from lrm_jax.recipes.explain import explain
 from lrm_jax.recipes.prm_run import open_run, refuse_other_tokenizer
 from lrm_jax.training.loading import load_params
 from lrm_jax.types import UserError
+from tests.recipes import process_runs as runs
 from tests.recipes.step_labels import write_labels
 
 TINY = [
@@ -128,6 +129,8 @@ def test_the_command_prints_the_metrics(run_dir, labels, capfd):
     assert json.loads(capfd.readouterr().out)["n"] == 100
     assert main(["eval", str(run_dir), "--budget", "4"]) == 2
     assert "is a reward model" in capfd.readouterr().err
+    assert main(["sample", str(run_dir), "--prompt", "1,2="]) == 2
+    assert "a reward model writes no text" in capfd.readouterr().err
 
 
 def test_a_dry_run_and_an_explanation_write_nothing(tiny, tmp_path):
@@ -184,6 +187,19 @@ def test_adapters_train_and_open(tiny, tmp_path):
     ]
     train(tiny(*words), tmp_path / "run")
     assert 0 < open_run(str(tmp_path / "run")).score(*RIGHT).total < 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mesh", [[], ["mesh.data=2", "mesh.fsdp=2"]])
+def test_two_processes_are_one(labels, tmp_path, mesh):
+    words = [*TINY, f"data.path={labels}"]
+    base = ("prm_arithmetic_tiny", *words)
+    runs.run_all(tmp_path / "two", 2, 2, *mesh, base=base)
+    runs.train_alone(tmp_path / "one", *(mesh or ["mesh.data=4"]), base=base)
+    runs.assert_close(tmp_path / "one", tmp_path / "two", "loss/prm")
+    for name in ("prm/auroc", "prm/held_out_loss"):
+        one, two = (runs.values_of(tmp_path / n, name) for n in ("one", "two"))
+        assert len(one) == 2 and one == pytest.approx(two, abs=1e-5)
 
 
 # --- what is refused ---------------------------------------------------------
