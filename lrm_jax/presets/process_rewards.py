@@ -14,7 +14,7 @@ from lrm_jax.training.train_config import TrainConfig
 
 
 def prm_arithmetic_tiny() -> PrmRunConfig:
-    """Steps of arithmetic: data.path=LABELS.jsonl, 107,000 parameters, on a CPU.
+    """Steps of arithmetic: data.path=LABELS.jsonl, 108,000 parameters, on a CPU.
 
     Steps are the operations that the task writes out, a comma after each; labels are
     shares of completions that end right. From nothing, or from the policy that
