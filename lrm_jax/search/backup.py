@@ -23,7 +23,14 @@ State = TypeVar("State")
 class _Climb(NamedTuple):
     level: Array  # []
     above: Array  # [B], the return as the node at this level gets it
-    closing: Array  # [B], the child was just closed
+    values: Array  # [B, N+1]
+    visits: Array  # [B, N+1]
+
+
+class _Closing(NamedTuple):
+    closing: Array  # [B], the child at depth + 1 was just closed
+    depth: Array  # [B], of the node that is next
+    above: Array  # [B]
     values: Array  # [B, N+1]
     visits: Array  # [B, N+1]
     open_actions: Array  # [B, N+1]
@@ -45,65 +52,96 @@ def backup(
       leaf: what came back.
       config: of the search.
     """
-    masks = config.solved == "mask"
-    rows = jnp.arange(leaf.node.shape[0])
-    tree, closing = _leaf(tree, leaf, rows, masks=masks)
-    deepest = jnp.max(jnp.where(leaf.active, selection.depth, -1))
+    depth, above = selection.depth, leaf.value_above
+    if config.solved == "count" or config.max_depth:
+        tree = _visited_again(tree, leaf)
+    if config.solved == "mask":
+        tree, depth, above = _close(tree, selection, leaf)
     start = _Climb(
-        level=deepest,
-        above=leaf.value_above,
-        closing=closing,
+        level=jnp.max(jnp.where(leaf.active, depth, -1)),
+        above=above,
         values=tree.values,
         visits=tree.visits,
-        open_actions=tree.open_actions,
-        proven=tree.proven,
     )
 
     def step(climb: _Climb) -> _Climb:
         node = jax.lax.dynamic_index_in_dim(
             selection.ancestors, climb.level, axis=1, keepdims=False
         )
-        on = leaf.active & (node >= 0)
+        on = leaf.active & (climb.level <= depth)
         node = jnp.maximum(node, 0)
-        put = _putter(rows, node, on)
+        put = _putter(node, on)
         count = pick(climb.visits, node) + 1
         old = pick(climb.values, node)
         value = old + (climb.above - old) / count.astype(old.dtype)
         target = climb.above
         if config.backup == "max":
             value = target = _best_child(tree, climb.values, node)
-        open_actions, proven, closed = climb.open_actions, climb.proven, climb.closing
-        if masks:
-            left = pick(open_actions, node) - climb.closing
-            best = pick(proven, node)
-            best = jnp.where(climb.closing, jnp.maximum(best, climb.above), best)
-            closed = climb.closing & (left == 0)
-            value = jnp.where(closed, best, value)
-            target = jnp.where(closed, best, target)
-            open_actions, proven = put(open_actions, left), put(proven, best)
         product = pick(tree.discounts, node) * target
         above = pick(tree.rewards, node) + rounded(product)
         return _Climb(
             level=climb.level - 1,
             above=jnp.where(on, above, climb.above),
-            closing=jnp.where(on, closed, climb.closing),
             values=put(climb.values, value),
             visits=put(climb.visits, count),
-            open_actions=open_actions,
-            proven=proven,
         )
 
     end = jax.lax.while_loop(lambda climb: climb.level >= 0, step, start)
-    return tree._replace(
+    return tree._replace(values=end.values, visits=end.visits)
+
+
+def _close(
+    tree: Tree[State], selection: Selection, leaf: Leaf
+) -> tuple[Tree[State], Array, Array]:
+    """Climb from new terminals as far as nodes close; seldom more than nothing.
+
+    Returns:
+      The trees, and for the climb that goes on: the depth and what is handed up.
+    """
+    start = _Closing(
+        closing=leaf.active & leaf.closes,
+        depth=selection.depth,
+        above=leaf.value_above,
+        values=tree.values,
+        visits=tree.visits,
+        open_actions=tree.open_actions,
+        proven=tree.proven,
+    )
+
+    def step(state: _Closing) -> _Closing:
+        at = jnp.maximum(state.depth, 0)[:, None]
+        node = jnp.take_along_axis(selection.ancestors, at, axis=1)[:, 0]
+        node = jnp.maximum(node, 0)
+        put = _putter(node, state.closing)
+        left = pick(state.open_actions, node) - 1
+        best = jnp.maximum(pick(state.proven, node), state.above)
+        closed = state.closing & (left == 0)
+        put_closed = _putter(node, closed)
+        above = pick(tree.rewards, node) + rounded(pick(tree.discounts, node) * best)
+        depth = state.depth - closed
+        return _Closing(
+            closing=closed & (depth >= 0),
+            depth=depth,
+            above=jnp.where(closed, above, state.above),
+            values=put_closed(state.values, best),
+            visits=put_closed(state.visits, pick(state.visits, node) + 1),
+            open_actions=put(state.open_actions, left),
+            proven=put(state.proven, best),
+        )
+
+    end = jax.lax.while_loop(lambda state: jnp.any(state.closing), step, start)
+    tree = tree._replace(
         values=end.values,
         visits=end.visits,
         open_actions=end.open_actions,
         proven=end.proven,
     )
+    return tree, end.depth, end.above
 
 
-def _putter(rows: Array, node: Array, on: Array) -> Any:
+def _putter(node: Array, on: Array) -> Any:
     """A function that sets one entry a tree, where the tree takes part."""
+    rows = jnp.arange(node.shape[0])
 
     def put(array: Array, new: Array) -> Array:
         new = jnp.where(on, new.astype(array.dtype), pick(array, node))
@@ -114,19 +152,13 @@ def _putter(rows: Array, node: Array, on: Array) -> Any:
     return put
 
 
-def _leaf(
-    tree: Tree[State], leaf: Leaf, rows: Array, *, masks: bool
-) -> tuple[Tree[State], Array]:
-    """Count the visit on the leaf itself; a terminal closes when it is made."""
-    put = _putter(rows, leaf.node, leaf.active)
-    before = pick(tree.visits, leaf.node)
+def _visited_again(tree: Tree[State], leaf: Leaf) -> Tree[State]:
+    """Count the visit on leaves that were there: terminals and capped nodes."""
+    put = _putter(leaf.node, leaf.active & ~leaf.new)
+    count = pick(tree.visits, leaf.node) + 1
     old = pick(tree.values, leaf.node)
-    value = old + (leaf.value - old) / (before + 1).astype(old.dtype)
-    closing = leaf.active & (before == 0) & pick(tree.terminal, leaf.node)
-    tree = tree._replace(
-        values=put(tree.values, value), visits=put(tree.visits, before + 1)
-    )
-    return tree, closing & masks
+    value = old + (leaf.value - old) / count.astype(old.dtype)
+    return tree._replace(values=put(tree.values, value), visits=put(tree.visits, count))
 
 
 def _best_child(tree: Tree[Any], values: Array, node: Array) -> Array:

@@ -57,12 +57,16 @@ class Leaf(NamedTuple):
       value: `[B]`, this simulation's.
       value_above: `[B]`, r + gamma V as its parent sees it.
       active: `[B]` bool, whether there is something to back up.
+      new: `[B]` bool, made just now; its own visit is counted already.
+      closes: `[B]` bool, a terminal that was made just now.
     """
 
     node: Array  # [B]
     value: Array  # [B]
     value_above: Array  # [B]
     active: Array  # [B]
+    new: Array  # [B]
+    closes: Array  # [B]
 
 
 def statistics_dtype(expansion: Expansion) -> Any:
@@ -187,6 +191,8 @@ def expand(
         value=jnp.where(new, made.value, value),
         value_above=jnp.where(new, made_above, above),
         active=selection.active,
+        new=new,
+        closes=new & made.terminal,
     )
     if config.capped == "resample" and config.max_depth:
         tree = _average(tree, leaf, again, made.bad)
@@ -223,6 +229,8 @@ def _write(
         rewards=column(tree.rewards, made.reward, 0),
         discounts=column(tree.discounts, made.discount, 0),
         raw_values=column(tree.raw_values, made.value, 0),
+        values=column(tree.values, made.value, 0),
+        visits=column(tree.visits, jnp.ones_like(selection.parent), 0),
         open_actions=column(tree.open_actions, made.actions, 0),
         proven=column(tree.proven, jnp.where(made.terminal, 0, -jnp.inf), -jnp.inf),
         terminal=column(tree.terminal, made.terminal, False),

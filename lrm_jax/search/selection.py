@@ -64,8 +64,29 @@ def pick(leaf: Array, index: Array) -> Array:
     )
 
 
+class Digest(NamedTuple):
+    """What choices read of every node, worked out once a walk.
+
+    Attributes:
+      qvalues: `[B, N+1]`.
+      marks: `[B, N+1]` int32, twice the visits, plus 1 where nothing is open below.
+    """
+
+    qvalues: Array  # [B, N+1]
+    marks: Array  # [B, N+1]
+
+
+def digest(tree: Tree[Any]) -> Digest:
+    """Return what choices read of every node."""
+    return Digest(tree.qvalues, 2 * tree.visits + tree.closed)
+
+
 def edges_at(
-    tree: Tree[Any], node: Array, config: SearchConfig, pending: Array | None = None
+    tree: Tree[Any],
+    node: Array,
+    config: SearchConfig,
+    pending: Array | None = None,
+    read: Digest | None = None,
 ) -> tuple[Edges, Array]:
     """Return what the choice at `node` `[B]` rests on, and its children `[B, A]`.
 
@@ -75,16 +96,19 @@ def edges_at(
       config: of the search.
       pending: `[B, N+1]` int32, leaves below each node that the model has not judged
         yet; they count as visits, each lower by `virtual_loss`.
+      read: `digest(tree)`, where it is known.
     """
+    read = digest(tree) if read is None else read
     children = pick(tree.children, node)
     logits = pick(tree.prior_logits, node)
     there = children >= 0
     kid = jnp.maximum(children, 0)
-    known = jnp.where(there, pick(tree.visits, kid), 0)
-    qvalues = pick(tree.qvalues, kid)
+    marks = jnp.where(there, pick(read.marks, kid), 0)
+    known = marks >> 1
+    qvalues = pick(read.qvalues, kid)
     allowed = logits > -jnp.inf
     if config.solved == "mask":
-        allowed &= ~(there & (pick(tree.open_actions, kid) == 0) & (known > 0))
+        allowed &= (marks & 1) == 0
     visits, node_visits = known, pick(tree.visits, node)
     if pending is not None:
         waiting = jnp.where(there, pick(pending, kid), 0)
@@ -182,8 +206,10 @@ def select(
         ancestors=jnp.full((len(nobody), limit), NO_NODE, jnp.int32),
     )
 
+    read = digest(tree)
+
     def step(walk: _Walk, *, at_root: bool) -> _Walk:
-        edges, children = edges_at(tree, walk.node, config, pending)
+        edges, children = edges_at(tree, walk.node, config, pending, read)
         action = choose(edges, plan, config, at_root=at_root)
         child = jnp.take_along_axis(children, action[:, None], axis=1)[:, 0]
         below = jnp.maximum(child, 0)

@@ -112,3 +112,22 @@ def test_a_network_with_fixed_lanes_gives_the_same_bits_anywhere():
     split, text = found(Network(), weights(), problem, KEYS, config, mesh)
     assert not [x for x in collectives(text, mesh) if BATCH & {*x.axis.split("+")}]
     assert_same_bits(whole, split)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "config",
+    [
+        SearchConfig(simulations=24, method="gumbel"),
+        SearchConfig(simulations=24, max_depth=3),
+        SearchConfig(simulations=24, method="uct", leaves=4),
+    ],
+)
+def test_the_same_bits_among_64_trees(config):
+    problem = {"index": np.arange(8, dtype=np.int32)}
+    whole, _ = found(MODEL, MDP, problem, KEYS, config)
+    many = np.random.default_rng(0).integers(0, 8, 64)
+    crowd, _ = found(MODEL, MDP, rows(problem, many), KEYS[many], config)
+    assert_same_bits(rows(whole, many), crowd)
+    crowd, _ = found(MODEL, MDP, rows(problem, many), KEYS[many], config, mesh_of(8))
+    assert_same_bits(rows(whole, many), crowd)
