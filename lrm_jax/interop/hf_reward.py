@@ -41,9 +41,9 @@ class HfReward(NamedTuple):
 
 
 def is_reward_folder(raw: dict[str, Any]) -> bool:
-    """Return whether a `config.json` names a model with a head, not one that writes."""
-    names = raw.get("architectures") or []
-    return bool(names) and not str(names[0]).endswith(_CAUSAL)
+    """Return whether a `config.json` names a known family with another head."""
+    name = str((raw.get("architectures") or [""])[0])
+    return not name.endswith(_CAUSAL) and _family(name) is not None
 
 
 def load_hf_reward(folder: str | Path, **changes: Any) -> HfReward:
@@ -83,15 +83,21 @@ def _backbone(raw: dict[str, Any]) -> str:
         raise UserError(
             "config.json has no architectures; a reward model names its own"
         )
-    family = re.match(r"(\w+?)For[A-Z]", str(names[0]))
-    known = [one.architecture for one in FAMILIES]
-    if family is None or f"{family[1]}{_CAUSAL}" not in known:
-        shown = ", ".join(name.removesuffix(_CAUSAL) for name in known)
+    family = _family(str(names[0]))
+    if family is None:
+        shown = ", ".join(one.architecture.removesuffix(_CAUSAL) for one in FAMILIES)
         raise UserError(
             f"architecture {names[0]!r}: no reward model of a known family; known are "
             f"{shown}, each with For... after it"
         )
-    return f"{family[1]}{_CAUSAL}"
+    return f"{family}{_CAUSAL}"
+
+
+def _family(name: str) -> str | None:
+    """Return what comes before `For` in the name of a known family's class."""
+    found = re.match(r"(\w+?)For[A-Z]", name)
+    known = [one.architecture for one in FAMILIES]
+    return found[1] if found and f"{found[1]}{_CAUSAL}" in known else None
 
 
 def _take_head(weights: HfWeights) -> tuple[Params, int, int]:

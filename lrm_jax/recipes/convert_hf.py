@@ -23,6 +23,7 @@ from lrm_jax.interop.hf import HfPolicy, hf_tensors, load_hf, open_hf
 from lrm_jax.interop.hf_config import read_hf_config
 from lrm_jax.interop.hf_export import hf_config
 from lrm_jax.interop.hf_files import HfWeights, write_shards
+from lrm_jax.interop.hf_reward import is_reward_folder
 from lrm_jax.models.policy import count_params
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.policy_build import TOKENIZER, read_policy_config
@@ -106,6 +107,11 @@ def import_hf(
     refuse_taken(dst, "import")
     if mtp_layers < 0:
         raise UserError(f"--mtp-layers {mtp_layers}: expected 0 or more")
+    if is_reward_folder(raw := read_hf_config(src)):
+        raise UserError(
+            f"{src}: config.json names {raw['architectures'][0]}, a reward model; say "
+            "how it is read: --reader qwen, trl or skywork"
+        )
     loaded = load_hf(
         src,
         dtype=dtype,

@@ -78,6 +78,12 @@ def test_what_cannot_be_read_counts_as_wrong(run_dir, bench):
     assert subset["acc_correct"] == float(said[1] == -1)
 
 
+def test_a_reward_model_needs_a_reader(run_dir, capfd):
+    src = str(run_dir.parent / "hf")
+    assert cli.main(["import", "hf", src, str(run_dir) + "-plain"]) == 2
+    assert "a reward model; say how it is read: --reader" in capfd.readouterr().err
+
+
 def test_thresholds(run_dir, bench):
     run = registry.load(str(run_dir))
     found = evaluate_benchmark(run, "big_bench_mistake", str(bench), threshold="0")
