@@ -7,6 +7,7 @@ Free Process Rewards without Process Labels (arXiv 2412.01981), eq. 3 and 5; PRI
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -78,30 +79,36 @@ class ImplicitScorer:
         """
         mask = mask.astype(bool)
         given = (ids, positions, mask, segment_ids)
-        ours = self._logps(params["policy"], *given)
-        theirs = self._logps(params["reference"], *given)
+        read = partial(token_logps, self.policy, chunk=self.chunk)
+        ours, theirs = (read(params[name], *given) for name in ("policy", "reference"))
         return self.beta * jnp.cumsum(ours - jax.lax.stop_gradient(theirs), axis=1)
 
-    def _logps(
-        self,
-        params: Params,
-        ids: Array,
-        positions: Array,
-        mask: Array,
-        segment_ids: Array | None,
-    ) -> Array:
-        """Log-probability of every token after a first one, `[B, T]`, 0 elsewhere."""
-        hidden = self.policy.forward(params, ids, positions, mask, segment_ids).hidden
-        known = mask[:, 1:] & mask[:, :-1]
-        if segment_ids is not None:
-            known &= segment_ids[:, 1:] == segment_ids[:, :-1]
-        before = hidden[:, :-1]
-        scores = chunked_logps(
-            before.reshape(-1, hidden.shape[-1]),
-            self.policy.lm_head(params).astype(hidden.dtype),
-            ids[:, 1:].reshape(-1),
-            mask=known.reshape(-1),
-            n_valid=self.policy.vocab_size,
-            chunk=self.chunk,
-        )
-        return jnp.pad(scores.logps.reshape(known.shape), ((0, 0), (1, 0)))
+
+def token_logps(
+    policy: WholePolicy,
+    params: Params,
+    ids: Array,
+    positions: Array,
+    mask: Array,
+    segment_ids: Array | None = None,
+    *,
+    chunk: int = 4096,
+) -> Array:
+    """Return the log-probability of every token but a text's first, `[B, T]` nats.
+
+    0 at first tokens and at padding. Arguments as of `Policy.forward`.
+    """
+    hidden = policy.forward(params, ids, positions, mask, segment_ids).hidden
+    known = mask[:, 1:] & mask[:, :-1]
+    if segment_ids is not None:
+        known &= segment_ids[:, 1:] == segment_ids[:, :-1]
+    before = hidden[:, :-1]
+    scores = chunked_logps(
+        before.reshape(-1, hidden.shape[-1]),
+        policy.lm_head(params).astype(hidden.dtype),
+        ids[:, 1:].reshape(-1),
+        mask=known.reshape(-1),
+        n_valid=policy.vocab_size,
+        chunk=chunk,
+    )
+    return jnp.pad(scores.logps.reshape(known.shape), ((0, 0), (1, 0)))

@@ -15,7 +15,7 @@ import numpy as np
 from lrm_jax import sharding
 from lrm_jax.data.chat import PromptEncoder
 from lrm_jax.data.jsonl import Prompt
-from lrm_jax.data.step_rows import StepRow, StepRowConfig, collate_steps
+from lrm_jax.data.step_rows import StepRow, StepRowConfig, StepRows, collate_steps
 from lrm_jax.data.tokenizer import Tokenizer
 from lrm_jax.models.policy import token_policy
 from lrm_jax.prm.aggregate import aggregate, check_scores
@@ -153,12 +153,11 @@ class RewardRun:
         Returns:
           {n, semantics, metrics, data, step}.
         """
-        source = self.source if data is None else self._other_source(data)
         cfg = self.config.eval
         held_out = HeldOutSteps(
             self.scorer,
             self.config.prm.loss,
-            source.held_out,
+            self.held_out(data),
             self.mesh,
             size=cfg.size if data is None else 0,
             batch_size=cfg.batch_size,
@@ -179,6 +178,10 @@ class RewardRun:
                 text = json.dumps(report, indent=1, allow_nan=False)
                 files.write_atomic(folder / "eval.json", text + "\n")
         return report
+
+    def held_out(self, data: str | None = None) -> StepRows:
+        """Return the rows that `evaluate` measures on."""
+        return (self.source if data is None else self._other_source(data)).held_out
 
     @cached_property
     def source(self) -> StepSource:
