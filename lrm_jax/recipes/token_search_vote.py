@@ -4,6 +4,7 @@
 
 from typing import Any, Literal, NamedTuple
 
+from lrm_jax.data.verify.equivalence import equal_answers
 from lrm_jax.recipes.token_search_found import Found
 from lrm_jax.recipes.token_search_run import Bench
 from lrm_jax.search.voting import best_of, classes, majority, weighted
@@ -54,7 +55,7 @@ def vote_scores(
     scores = []
     rows = zip(found.solutions, said.answers, said.right, pooled, strict=True)
     for solutions, answers, right, score in rows:
-        ids = classes(answers, _equal)
+        ids = classes(answers, equal_answers, symmetric=True)
         vote: Any
         if final == "majority":
             vote = majority(ids)
@@ -66,7 +67,3 @@ def vote_scores(
             vote = best_of(ids, score)
         scores.append(min(1.0, vote.expected(right)))
     return scores
-
-
-def _equal(a: str, b: str) -> bool:
-    return a.strip() == b.strip()
