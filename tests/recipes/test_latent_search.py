@@ -152,17 +152,12 @@ def test_no_loop_sends_anything_between_devices(config, run):
         assert word not in text
 
 
-def test_trees_cost_a_segment_a_node_and_answer_at_any_lane_count(run):
+def test_trees_cost_a_segment_a_node(run):
     told = LatentSearchConfig(methods=("mcts",), k=2, budgets=(8,), actions=3)
     (row,) = [r for r in search_run(run, told).rows if r.method == "mcts"]
     assert 1 < row.extra["segments"] <= 8 and row.extra["max_depth"] == 3
     assert 1 <= row.extra["answer_depth"] <= 4
     assert row.accuracy <= row.extra["oracle_accuracy"]
-    some = dataclasses.replace(
-        run.source, test=_first_rows(run.source.test, 3), test_ratings=None
-    )
-    few = search_run(Run(run.config, run.params, source=some), told).rows[-1]
-    np.testing.assert_array_equal(few.scores, row.scores[:3])
 
 
 def _tree_plan(run, **search):
@@ -180,18 +175,24 @@ def test_trees_that_are_too_large_are_refused_with_what_fits(run):
         run_trees(plan, run.params, run.source.test_set(), jax.random.key(0))
 
 
-@pytest.mark.parametrize("view", [sudoku_view(6), sudoku_view(4), maze_view(5)])
+@pytest.mark.parametrize("view", [sudoku_view(4), maze_view(3)])
 def test_views_keep_the_first_and_come_back(view):
     ids = np.random.default_rng(0).integers(1, view.vocab_size, (6, view.seq_len))
     ids = jnp.asarray(ids, jnp.int32)
     rows, number = jnp.array([0, 0, 0, 7, 7, 7]), jnp.array([0, 1, 2, 0, 1, 2])
-    change = Views(view, seed=5).draw(rows, number)
-    shown = augment.apply_change(jnp, change, ids)
+
+    @jax.jit
+    def there_and_back(ids):
+        change = Views(view, seed=5).draw(rows, number)
+        shown = augment.apply_change(jnp, change, ids)
+        back = augment.invert_change(jnp, change)
+        return shown, augment.apply_change(jnp, back, shown)
+
+    shown, back = there_and_back(ids)
     np.testing.assert_array_equal(shown[0], ids[0])
     np.testing.assert_array_equal(shown[3], ids[3])
     if view.kind == "sudoku":
         assert (shown[1:3] != ids[1:3]).any(-1).all()
-    back = augment.apply_change(jnp, augment.invert_change(jnp, change), shown)
     np.testing.assert_array_equal(back, ids)
 
 
@@ -199,11 +200,9 @@ def test_views_vote_for_the_answer_to_the_problem_as_it_was_given(config, run):
     """A view's answer that was not taken back would be wrong by the judge."""
     source = run.source
     told = LatentSearchConfig(methods=("augment",), k=4, budgets=(8,))
-    (row,) = [r for r in search_run(run, told).rows if r.method == "augment"]
-    assert row.n == 10 and row.extra["depth"] == 2
     solver = Run(config, run.params, source=source, reasoner=_Lookup(source))
     (row,) = [r for r in search_run(solver, told).rows if r.method == "augment"]
-    assert row.accuracy == 1.0
+    assert row.accuracy == 1.0 and row.n == 10 and row.extra["depth"] == 2
 
 
 class _Lookup:
