@@ -1,5 +1,8 @@
 # Copyright 2026 The LRM-JAX Authors.
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,10 @@ import pytest
 
 from lrm_jax.prm import losses
 from lrm_jax.prm.losses import StepLossConfig, last_labelled, until_first_error
+from lrm_jax.prm.semantics import Semantics, default_aggregation
 from lrm_jax.types import UserError
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reward_models.md"
 
 loss_sum = jax.jit(losses.loss_sum, static_argnums=0)
 loss_count = jax.jit(losses.loss_count, static_argnums=0)
@@ -161,3 +167,12 @@ def test_settings_that_mean_nothing_are_refused():
         (name,) = how
         with pytest.raises(UserError, match=f"prm.loss.{name}="):
             StepLossConfig(**how)
+
+
+def test_the_docs_have_every_loss_and_every_meaning():
+    text = DOCS.read_text(encoding="utf-8")
+    assert [kind for kind in get_args(losses.Kind) if f"| `{kind}` |" not in text] == []
+    for name in get_args(Semantics):
+        rows = [x for x in text.splitlines() if x.startswith(f"| `{name}` |")]
+        end = f"| `{default_aggregation(name)}` |"
+        assert any(row.endswith(end) for row in rows), name
