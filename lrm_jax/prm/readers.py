@@ -33,6 +33,8 @@ class ReaderConfig:
       rule: what ends a step, and so where its score is read.
       form: `text`, steps after the prompt; `chat`, a user's turn for each step, which
         the assistant answers with `plus`, whatever was judged.
+      prompt: how a prompt that is text is written: `{prompt}`, and `{bos}` for the
+        token that the tokenizer names as begin.
       step: how a step is written: `{step}`, and `{i}` for its number from 1.
       system: message before the prompt (chat templates only).
       raw: leave the tokenizer's chat template out.
@@ -45,6 +47,7 @@ class ReaderConfig:
     kind: Literal["head", "signs"] = "head"
     rule: StepRule = StepRule()
     form: Literal["text", "chat"] = "text"
+    prompt: str = "{prompt}"
     step: str = "{step}"
     system: str = ""
     raw: bool = False
@@ -57,8 +60,26 @@ class ReaderConfig:
         """Refuse values that no reader can mean."""
         if self.early not in (0, 1):
             raise UserError(f"reader.early={self.early}: expected 0 or 1")
-        if "{step}" not in self.step:
-            raise UserError(f"reader.step={self.step!r}: expected '{{step}}' in it")
+        for name in ("prompt", "step"):
+            value, place = getattr(self, name), f"{{{name}}}"
+            if place not in value:
+                raise UserError(f"reader.{name}={value!r}: expected {place!r} in it")
+
+    def write_prompt(self, prompt: str, bos: str) -> str:
+        """Return a prompt as the model was taught to see it.
+
+        Args:
+          prompt: text.
+          bos: the begin token's text; empty where the tokenizer names none.
+
+        Raises:
+          UserError: there is no begin token where one is written.
+        """
+        if "{bos}" in self.prompt and not bos:
+            raise UserError(
+                f"reader.prompt={self.prompt!r}: the tokenizer names no bos_token"
+            )
+        return self.prompt.replace("{bos}", bos).replace("{prompt}", prompt)
 
     def write(self, steps: list[str] | tuple[str, ...]) -> list[str]:
         """Return the steps as the model was taught to see them."""
@@ -79,7 +100,12 @@ READERS: dict[str, ReaderConfig] = {
     # trl.experimental.prm: token classification at the separator's last token.
     "trl": ReaderConfig(rule=StepRule("\n", pieces="apart"), raw=True),
     # Skywork-o1-Open-PRM: a value at each line end.
-    "skywork": ReaderConfig(rule=StepRule("\n"), semantics="future_success"),
+    "skywork": ReaderConfig(
+        rule=StepRule("\n", pieces="apart"),
+        prompt="{bos}{prompt}\n",
+        raw=True,
+        semantics="future_success",
+    ),
     "math_shepherd": ReaderConfig(
         kind="signs",
         rule=StepRule(" ки", between="\n"),

@@ -79,7 +79,8 @@ def import_reward(
     del named["eval"]
     config = ImportedRewardConfig(**named)
     tokenizer = tokenizer_of(config)
-    StepTokenizer(tokenizer, how)  # what it cannot write is said before anything is
+    # What it cannot write is said before anything is.
+    StepTokenizer(tokenizer, how)("a", ["b"])
     make_reader(config, tokenizer)
     inside = dataclasses.replace(config.tokenizer, path=TOKENIZER)
     config = dataclasses.replace(config, tokenizer=inside)

@@ -104,11 +104,18 @@ class StepTokenizer:
             )
         return tokenize_steps(
             self.tokenizer.encode,
-            self._encode(prompt),
+            self._encode(self._written(prompt)),
             written,
             self.reader.rule,
             self._table,
         )
+
+    def _written(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as the reader has it; messages are a template's."""
+        if self.reader.prompt == "{prompt}" or not isinstance(prompt, str):
+            return prompt
+        named = getattr(self.tokenizer, "special_tokens", {})
+        return self.reader.write_prompt(prompt, named.get("bos_token", ""))
 
 
 class ImportedReward:

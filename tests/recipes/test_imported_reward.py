@@ -126,6 +126,22 @@ def test_pieces_apart_as_trl_trains_them(tmp_path):
     )
 
 
+def test_line_ends_after_a_begin_token(tmp_path):
+    model = _folder(tmp_path / "hf", "Qwen2ForTokenClassification", classes=1)
+    with pytest.raises(UserError, match="the tokenizer names no bos_token"):
+        import_reward(tmp_path / "hf", tmp_path / "run", reader="skywork")
+    hf_folders.edit(tmp_path / "hf", "tokenizer_config.json", bos_token="<|im_start|>")
+    import_reward(tmp_path / "hf", tmp_path / "run", reader="skywork")
+    found = _open(tmp_path / "run").score(PROMPT, STEPS)
+    encode = HfTokenizer(tmp_path / "hf").encode
+    ids, ends = encode(f"<|im_start|>{PROMPT}\n"), []
+    for step in STEPS:
+        ids += [*encode(step), *encode("\n")]
+        ends.append(len(ids) - 1)
+    values = _logits(model, ids)[ends, 0]
+    np.testing.assert_allclose(found.steps, 1 / (1 + np.exp(-values)), rtol=1e-4)
+
+
 def test_signs_in_turns_are_read_one_token_earlier(tmp_path):
     model = _folder(tmp_path / "hf", "Qwen2ForCausalLM")
     import_reward(tmp_path / "hf", tmp_path / "run", reader="rlhflow")
