@@ -19,6 +19,7 @@ class Found(NamedTuple):
       scored: tokens the reward model read, prompts not counted.
       scored_prompts: how often it read a prompt.
       lane_steps: calls of the policy with one token a lane.
+      lane_tokens: tokens that took a lane for such a call.
       lanes: of such a call.
     """
 
@@ -27,13 +28,14 @@ class Found(NamedTuple):
     scored: np.ndarray
     scored_prompts: int
     lane_steps: int
+    lane_tokens: int
     lanes: int
 
     @property
     def lane_use(self) -> float:
         """Tokens that took a lane for a step, over lanes times steps run."""
         room = self.lane_steps * self.lanes
-        return float(np.sum(self.generated)) / room if room else 0.0
+        return self.lane_tokens / room if room else 1.0
 
     @staticmethod
     def join(parts: "Sequence[Found]") -> "Found":
@@ -44,10 +46,19 @@ class Found(NamedTuple):
             np.concatenate([part.scored for part in parts]),
             parts[0].scored_prompts,
             sum(part.lane_steps for part in parts),
+            sum(part.lane_tokens for part in parts),
             parts[0].lanes,
         )
 
 
 def searched(solutions: list[list[Solution]], spent: Spent, lanes: int) -> Found:
     """Return what a search found that reads every prompt once."""
-    return Found(solutions, spent.generated, spent.scored, 1, spent.lane_steps, lanes)
+    return Found(
+        solutions,
+        spent.generated,
+        spent.scored,
+        1,
+        spent.lane_steps,
+        spent.lane_tokens,
+        lanes,
+    )

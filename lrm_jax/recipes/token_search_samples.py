@@ -58,13 +58,14 @@ def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
     length = np.asarray(found.length).reshape(-1, budget)
     total = bench.batch * budget
     lanes = config.lanes if 0 < config.lanes < total else total
-    steps = int(decoding.steps) if decoding.steps is not None else int(length.max())
+    steps = int(decoding.steps) if decoding.steps is not None else int(length.max()) - 1
     return Found(
         [solutions[i : i + budget] for i in range(0, len(solutions), budget)],
         length.sum(1),
         scored,
         budget,
         steps,
+        int(np.maximum(length - 1, 0).sum()),
         lanes,
     )
 

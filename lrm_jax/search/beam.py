@@ -101,6 +101,7 @@ class Beams(NamedTuple):
       generated: `[Q]` int32, tokens written, lookahead included.
       scored: `[Q]` int32, tokens the reward model read, prompts not counted.
       lane_steps: `[]` int32, calls of the policy with one token a lane.
+      lane_tokens: `[]` int32, tokens that took a lane for a step.
     """
 
     ids: Array
@@ -114,6 +115,7 @@ class Beams(NamedTuple):
     generated: Array
     scored: Array
     lane_steps: Array
+    lane_tokens: Array
 
 
 class _State(NamedTuple):
@@ -123,7 +125,7 @@ class _State(NamedTuple):
     scoring: Any
     keys: Key
     alive: Array  # [Q * F]
-    written: Array  # [Q * F] tokens of the solution so far
+    left: Array  # [Q * F] tokens that the solution may still have
     origin: Array  # [Q * F] the candidate each is, all -1 at first
     history: Array  # [Q * F, D] scores of its steps
     round: Array
@@ -138,6 +140,8 @@ def beam_search(
     keys: Key,
     drawing: Drawing,
     config: BeamConfig,
+    *,
+    limits: Array | None = None,
 ) -> Beams:
     """Search the solutions of every prompt.
 
@@ -152,8 +156,13 @@ def beam_search(
       keys: `[Q]`, one a problem.
       drawing: how tokens are drawn.
       config: of the beams.
+      limits: `[Q]` int32, tokens of each problem's solutions at most, where that is
+        less than `config.max_new_tokens`.
     """
     state = _begin(writer, scorer, prompt_ids, prompt_mask, keys, config)
+    if limits is not None:
+        left = jnp.repeat(jnp.minimum(limits, config.max_new_tokens), config.kept)
+        state = state._replace(left=left, alive=left > 0)
     goes_on = lambda now: (now.round < config.rounds) & now.alive.any()
     one = lambda now: _round(writer, scorer, drawing, config, now)
     return jax.lax.while_loop(goes_on, one, state).beams
@@ -183,7 +192,7 @@ def _begin(
         fork_scoring(scorer, scoring, parents),
         child_keys(keys, kept),
         zeros == 0,
-        zeros,
+        zeros + config.max_new_tokens,
         zeros - 1,
         jnp.broadcast_to(scores[:, None], (rows, config.rounds)),
         jnp.int32(0),
@@ -208,6 +217,7 @@ def _no_beams(count: int, writer: StepWriter, config: BeamConfig, dtype: Any) ->
         generated=tokens,
         scored=tokens,
         lane_steps=jnp.int32(0),
+        lane_tokens=jnp.int32(0),
     )
 
 
@@ -215,13 +225,13 @@ class _Written(NamedTuple):
     """A round's candidates, `[Q * N]` rows."""
 
     steps: Steps
-    texts: Texts
     scoring: Any
     step_score: Array
     history: Array  # [Q * N, D]
     kept: Array  # [Q, N]
     spent: Array  # [Q * N] tokens written
     lane_steps: Array  # []
+    lane_tokens: Array  # []
 
 
 def _round(
@@ -238,17 +248,17 @@ def _round(
     there = jnp.broadcast_to(there, new.history.shape)
     score = aggregate(new.history, there, config.aggregation)
     beams = _record(now, new, score, jnp.repeat(now.origin, m), scorer)
-    written = jnp.repeat(now.written, m) + new.steps.length
-    opened = (new.steps.end != ANSWER) & (written < config.max_new_tokens)
+    left = jnp.repeat(now.left, m) - new.steps.length
+    opened = (new.steps.end != ANSWER) & (left > 0)
     chosen, alive = _choose(score, new.kept, opened.reshape(-1, n), config)
     done = jnp.sum((beams.end == ANSWER) & beams.kept, axis=(0, 2)) >= n  # [Q]
     row = (jnp.arange(len(chosen))[:, None] * n + chosen).reshape(-1)  # [Q * F]
     return _State(
-        take_texts(writer, new.texts, row),
+        go_on(writer, now.texts, new.steps, row // m, row),
         fork_scoring(scorer, new.scoring, row),
         child_keys(now.keys, m)[row],
         (alive & ~done[:, None]).reshape(-1),
-        written[row],
+        left[row],
         chosen.reshape(-1),
         new.history[row],
         now.round + 1,
@@ -264,8 +274,8 @@ def _write(
     now: _State,
 ) -> _Written:
     """Write the next steps of every text that is alive, and score them."""
-    m, most = config.expand, config.max_new_tokens
-    room = jnp.where(now.alive, jnp.minimum(writer.step_tokens, most - now.written), 0)
+    m = config.expand
+    room = jnp.where(now.alive, jnp.minimum(writer.step_tokens, now.left), 0)
     keys = node_keys(now.keys, m)
     steps = write_steps(writer, now.texts, keys, drawing, count=m, room=room)
     parents = jnp.arange(len(steps.length)) // m
@@ -273,18 +283,21 @@ def _write(
     scoring = fork_scoring(scorer, now.scoring, parents)
     length = now.texts.length[parents]
     found, scoring = score_steps_on(scorer, scoring, length, steps, before)
-    texts = go_on(writer, now.texts, steps, parents)
-    spent, lane_steps = steps.length, steps.steps
+    spent, lane_steps, lane_tokens = steps.length, steps.steps, steps.lane_tokens
     if config.lookahead:
-        left = most - now.written[parents] - steps.length
+        left = now.left[parents] - steps.length
         left = jnp.where((steps.length == 0) | (steps.end == ANSWER), 0, left)
-        depth = config.lookahead
+        depth, rows = config.lookahead, jnp.arange(len(parents))
+        texts = go_on(writer, now.texts, steps, parents, rows)
         ahead = look_ahead(writer, scorer, texts, scoring, found, left, depth)
         found, spent = ahead.score, spent + ahead.tokens
         lane_steps += ahead.lane_steps
+        lane_tokens += ahead.lane_tokens
     history = now.history[parents].at[:, now.round].set(found)
     kept = _distinct(steps, now.origin[parents], config.candidates)
-    return _Written(steps, texts, scoring, found, history, kept, spent, lane_steps)
+    return _Written(
+        steps, scoring, found, history, kept, spent, lane_steps, lane_tokens
+    )
 
 
 def _distinct(steps: Steps, origin: Array, n: int) -> Array:
@@ -337,4 +350,5 @@ def _record(
         generated=beams.generated + spent,
         scored=beams.scored + (0 if scorer.model is None else spent),
         lane_steps=beams.lane_steps + new.lane_steps,
+        lane_tokens=beams.lane_tokens + new.lane_tokens,
     )

@@ -69,12 +69,14 @@ class GuidedProblem(NamedTuple):
       gold: `[B, G]` int32, the tokens that a right solution ends with, on the right;
         None where the reward model decides.
       gold_length: `[B]` int32.
+      limits: `[B]` int32, tokens of a solution at most.
     """
 
     texts: Texts
     scoring: Any
     gold: Array | None  # [B, G]
     gold_length: Array | None  # [B]
+    limits: Array  # [B]
 
 
 class GuidedState(NamedTuple):
@@ -172,6 +174,8 @@ class GuidedModel:
         mask: Array,
         gold: Array | None = None,
         gold_mask: Array | None = None,
+        *,
+        limits: Array | None = None,
     ) -> GuidedProblem:
         """Read prompts `[B, P]`, padded on the right.
 
@@ -182,6 +186,8 @@ class GuidedModel:
           gold: `[B, G]` int32 tokens that a right solution ends with, its end token
             included, padded on the left.
           gold_mask: `[B, G]` bool.
+          limits: `[B]` int32, tokens of each problem's solutions at most, where that
+            is less than `max_new_tokens`.
 
         Raises:
           UserError: `outcome` is `gold` and there is none.
@@ -193,7 +199,9 @@ class GuidedModel:
         scorer = self._scorer(params)
         scoring = begin_scoring(scorer, ids, mask, slots=slots + self.step_tokens)
         length = None if gold_mask is None else jnp.sum(gold_mask, 1, dtype=jnp.int32)
-        return GuidedProblem(texts, scoring, gold, length)
+        most = jnp.full(len(ids), self.max_new_tokens, jnp.int32)
+        limits = most if limits is None else jnp.minimum(limits, most)
+        return GuidedProblem(texts, scoring, gold, length, limits)
 
     def root(
         self, params: GuidedParams, problem: GuidedProblem, keys: Key
@@ -206,7 +214,7 @@ class GuidedModel:
             action=jnp.full(rows, -1, jnp.int32),
             history=history,
             depth=jnp.zeros(rows, jnp.int32),
-            first=problem.texts.length,
+            most=problem.texts.length + problem.limits,
             active=jnp.ones(rows, bool),
             gold=jnp.zeros(rows, bool),
             ended=jnp.zeros(rows, bool),
@@ -243,7 +251,7 @@ class GuidedModel:
             action=action,
             history=parent.history.at[rows, place].set(of(parent.score)),
             depth=depth + 1,
-            first=problem.texts.length[view.tree],
+            most=(problem.texts.length + problem.limits)[view.tree],
             active=view.active,
             gold=gold,
             ended=of(parent.end) == ANSWER,
@@ -278,7 +286,11 @@ class GuidedModel:
         places = jnp.arange(there.shape[1])[None]
         taken = jnp.where(places == last, action[:, None], jnp.maximum(taken, 0))
         lengths = jnp.where(there, states.length[tree, nodes, taken], 0)
-        take = lambda leaf: leaf[tree, nodes, taken]  # [M, L, C, ...]
+
+        def take(leaf: Array, page: Array, place: Array) -> Array:
+            at = lambda x: jnp.take_along_axis(x, page, axis=1)
+            return leaf[tree, at(nodes), at(taken), place]  # [M, S, ...]
+
         prompts = take_texts(self.writer(params), view.problem.texts, view.tree)
         cache = join_pages(
             self.policy, prompts.cache, prompts.length - 1, take, states.pages, lengths
@@ -296,8 +308,7 @@ class GuidedModel:
     ) -> tuple[Expansion, GuidedState]:
         """Sample and score the next steps of every text, and judge the text itself."""
         k, rows = self.candidates, len(here.depth)
-        written = texts.length - here.first
-        left = self.max_new_tokens - written
+        left = here.most - texts.length
         terminal = here.ended | (here.depth >= self.max_depth) | (left <= 0)
         room = jnp.where(
             here.active & ~terminal, jnp.minimum(left, self.step_tokens), 0
@@ -367,7 +378,7 @@ class _Here(NamedTuple):
     action: Array
     history: Array
     depth: Array
-    first: Array  # tokens of the prompt
+    most: Array  # tokens of its text, the prompt's too
     active: Array
     gold: Array  # the answer is right
     ended: Array  # the answer has ended

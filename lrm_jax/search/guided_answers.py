@@ -119,12 +119,14 @@ class Spent(NamedTuple):
     Attributes:
       generated: tokens the policy wrote.
       scored: tokens the reward model read.
-      lane_steps: `[]`, calls of the policy with one token a lane.
+      lane_steps: calls of the policy with one token a lane.
+      lane_tokens: tokens that took a lane for a step.
     """
 
     generated: np.ndarray  # [Q]
     scored: np.ndarray  # [Q]
     lane_steps: int
+    lane_tokens: int
 
 
 def tree_spent(result: SearchResult[GuidedState], *, scored: bool) -> Spent:
@@ -135,11 +137,15 @@ def tree_spent(result: SearchResult[GuidedState], *, scored: bool) -> Spent:
     tokens = length.sum((1, 2))
     # All nodes that are made together share their calls: the largest of a column.
     steps = np.where(made, np.asarray(states.lane_steps), 0).max(0).sum()
-    return Spent(tokens, tokens if scored else 0 * tokens, int(steps))
+    lane_tokens = int(np.maximum(length - 1, 0).sum())
+    return Spent(tokens, tokens if scored else 0 * tokens, int(steps), lane_tokens)
 
 
 def beam_spent(beams: Beams) -> Spent:
     """Return what beams have cost."""
     return Spent(
-        np.asarray(beams.generated), np.asarray(beams.scored), int(beams.lane_steps)
+        np.asarray(beams.generated),
+        np.asarray(beams.scored),
+        int(beams.lane_steps),
+        int(beams.lane_tokens),
     )

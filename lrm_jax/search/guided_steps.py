@@ -78,6 +78,8 @@ class Steps(NamedTuple):
       pages: a cache of M lanes and C slots, see `refill.WrittenQueue`; None where the
         rows' own text is not gone on with.
       steps: `[]` int32, calls of the model with one token a lane.
+      lane_tokens: `[]` int32, tokens that took a lane for a step: all but a row's
+        first, which the reading of its text has paid for.
     """
 
     ids: Array  # [M, C]
@@ -87,6 +89,7 @@ class Steps(NamedTuple):
     search: Array  # [M]
     pages: Any
     steps: Array  # []
+    lane_tokens: Array  # []
 
 
 class Drawing(NamedTuple):
@@ -199,25 +202,29 @@ def take_texts(writer: StepWriter, texts: Texts, rows: Array) -> Texts:
     return rest._replace(cache=writer.model.fork(texts.cache, rows))
 
 
-def go_on(writer: StepWriter, texts: Texts, steps: Steps, parents: Array) -> Texts:
-    """Return the texts `[M]` with a step written behind each.
+def go_on(
+    writer: StepWriter, texts: Texts, steps: Steps, parents: Array, rows: Array
+) -> Texts:
+    """Return texts `[R']` with a step written behind each.
 
     Args:
       writer: that wrote the steps.
       texts: R of them.
       steps: M of them, with pages.
-      parents: `[M]` int32, the text that each goes on from.
+      parents: `[R']` int32, the text that each goes on from.
+      rows: `[R']` int32, the step that each goes on with.
     """
     model, length = writer.model, texts.length[parents]
-    forked = model.fork(texts.cache, parents)
-    cache = paste_pages(model, forked, steps.pages, length - 1, steps.length)
-    newest = jnp.maximum(steps.length - 1, 0)[:, None]
-    newest = jnp.take_along_axis(steps.ids, newest, axis=1)[:, 0]
+    forked, pages = model.fork(texts.cache, parents), model.fork(steps.pages, rows)
+    written = steps.length[rows]
+    cache = paste_pages(model, forked, pages, length - 1, written)
+    newest = jnp.maximum(written - 1, 0)[:, None]
+    newest = jnp.take_along_axis(steps.ids[rows], newest, axis=1)[:, 0]
     return Texts(
         cache,
-        jnp.where(steps.length > 0, newest, texts.last[parents]),
-        length + steps.length,
-        steps.search,
+        jnp.where(written > 0, newest, texts.last[parents]),
+        length + written,
+        steps.search[rows],
     )
 
 
@@ -279,6 +286,7 @@ def write_steps(
         _search_after(writer.ends, repeat(texts.search), found.ids, found.mask),
         written.pages,
         written.steps,
+        jnp.sum(jnp.maximum(found.length - 1, 0)),
     )
 
 

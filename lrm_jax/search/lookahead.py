@@ -25,11 +25,13 @@ class Ahead(NamedTuple):
         one they had.
       tokens: `[M]` int32, written (and read) for it.
       lane_steps: `[]` int32, calls of the policy with one token a lane.
+      lane_tokens: `[]` int32, tokens that took a lane for a step.
     """
 
     score: Array
     tokens: Array
     lane_steps: Array
+    lane_tokens: Array
 
 
 def look_ahead(
@@ -58,16 +60,16 @@ def look_ahead(
     each = jnp.arange(rows)
 
     def one(now: tuple, _: None) -> tuple[tuple, None]:
-        texts, scoring, score, room, tokens, lane_steps = now
+        texts, scoring, score, room, tokens, lane = now
         limit = jnp.minimum(room, writer.step_tokens)
         steps = write(writer, texts, keys, greedy, count=1, room=limit)
         found, scoring = score_steps_on(scorer, scoring, texts.length, steps, score)
-        texts = go_on(writer, texts, steps, each)
+        texts = go_on(writer, texts, steps, each, each)
         room = jnp.where(steps.end == ANSWER, 0, room - steps.length)
-        tokens, lane_steps = tokens + steps.length, lane_steps + steps.steps
-        return (texts, scoring, found, room, tokens, lane_steps), None
+        lane = lane[0] + steps.steps, lane[1] + steps.lane_tokens
+        return (texts, scoring, found, room, tokens + steps.length, lane), None
 
     zero = jnp.zeros(rows, jnp.int32)
-    start = (texts, scoring, score, room, zero, jnp.int32(0))
+    start = (texts, scoring, score, room, zero, (jnp.int32(0), jnp.int32(0)))
     last, _ = jax.lax.scan(one, start, None, length=depth)
-    return Ahead(last[2], last[4], last[5])
+    return Ahead(last[2], last[4], *last[5])

@@ -88,7 +88,7 @@ def join_pages(
     model: TokenModel[Any],
     prompts: Any,
     prompt_length: Array,
-    take: Callable[[Array], Array],
+    take: Callable[[Array, Array, Array], Array],
     pages: Any,
     lengths: Array,
 ) -> Any:
@@ -98,7 +98,8 @@ def join_pages(
       model: the token model.
       prompts: a cache of R lanes, S slots; what lies behind the prompts is unset.
       prompt_length: `[R]` int32.
-      take: from a leaf of `pages` to the pages of every path, `[R, L, C, ...]`.
+      take: from a leaf of `pages`, which of a path's pages and which of its slots,
+        `[R, S]` each, to what is there, `[R, S, ...]`.
       pages: leaves as of `lanes_first`, behind axes that `take` knows.
       lengths: `[R, L]` int32, tokens of each page of the path, 0 for none.
     """
@@ -114,12 +115,8 @@ def join_pages(
     place = jnp.where(written, slot - begins, 0)
 
     def join(prompt: Array, leaf: Array) -> Array:
-        path = take(leaf)  # [R, L, C, ...]
-        width = path.shape[2]
-        flat = path.reshape(path.shape[0], -1, *path.shape[3:])
-        more = (1,) * (flat.ndim - 2)
-        index = (page * width + place).reshape(*place.shape, *more)
-        new = jnp.take_along_axis(flat, index, axis=1)
+        new = take(leaf, page, place)
+        more = (1,) * (new.ndim - 2)
         return jnp.where(written.reshape(*written.shape, *more), new, prompt)
 
     return lanes_last(model, jax.tree.map(join, first, pages))

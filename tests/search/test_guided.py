@@ -188,6 +188,7 @@ def test_a_tree_does_not_depend_on_its_neighbours():
         jax.tree.map(np.testing.assert_array_equal, *same)
 
 
+@pytest.mark.nightly
 def test_right_answers_decide_in_training():
     model = GuidedModel(
         planted.POLICY,

@@ -93,7 +93,7 @@ def _more(params, texts, steps, keys, drawing, room, *, count, lanes):
     """A step behind the first candidate of each text."""
     writer = _writer(params, lanes)
     parents = jnp.arange(len(steps.length))
-    texts = go_on(writer, texts, steps, parents)
+    texts = go_on(writer, texts, steps, parents, parents)
     rows = node_keys(keys, count)
     return texts, write_steps(writer, texts, rows, drawing, count=count, room=room)
 
@@ -206,9 +206,9 @@ def test_joined_pages_are_the_texts_they_were_cut_from():
         *(lanes_first(POLICY, steps.pages) for steps in (first, second)),
     )
     lengths = jnp.stack([first.length, second.length], 1)
-    joined = join_pages(
-        POLICY, prompts.cache, prompts.length - 1, lambda leaf: leaf, pages, lengths
-    )
+    rows = jnp.arange(3)[:, None]
+    take = lambda leaf, page, place: leaf[rows, page, place]
+    joined = join_pages(POLICY, prompts.cache, prompts.length - 1, take, pages, lengths)
     whole, _ = _more(
         _params(), texts, second, _keys(4, 5, 6), drawing, room * 0, count=1, lanes=0
     )
