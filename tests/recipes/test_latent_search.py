@@ -14,8 +14,11 @@ from lrm_jax.config import replace
 from lrm_jax.data import augment
 from lrm_jax.data.pipeline import make_source
 from lrm_jax.data.views import arc_view, maze_view, sudoku_view
+from lrm_jax.evaluation.harness import gather
 from lrm_jax.evaluation.judges import exact_match
 from lrm_jax.models.latent import latent_core
+from lrm_jax.reasoning.budget import lane_keys
+from lrm_jax.reasoning.shards import on_parts, rows_spec
 from lrm_jax.recipes.latent_search import search_run
 from lrm_jax.recipes.latent_search_config import LatentSearchConfig
 from lrm_jax.recipes.latent_search_pass import Views
@@ -25,6 +28,7 @@ from lrm_jax.recipes.run import Run
 from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.latent_noise import NoiseConfig
 from lrm_jax.search.latent_tree import LatentTree
+from lrm_jax.search.mcts import search
 from lrm_jax.types import UserError
 
 TINY = {
@@ -150,6 +154,35 @@ def test_no_loop_sends_anything_between_devices(config, run):
     assert "while" in text
     for word in ("all-reduce", "all-gather", "collective-permute", "all-to-all"):
         assert word not in text
+
+
+@pytest.mark.nightly
+def test_trees_are_equal_to_the_bit_on_eight_devices_and_in_other_company(config, run):
+    """Lanes of a device stay 2, so matrices have one shape everywhere."""
+    wide = Run(replace(config, {"mesh.data": 8}), run.params, source=run.source)
+    plan = _tree_plan(run, simulations=8)
+
+    def grown(params, mine):
+        problem, keys = mine
+        found = search(plan.model, params, problem, keys, plan.search)
+        return found.tree._asdict()
+
+    @partial(jax.jit, static_argnames="batch")
+    def step(params, arrays, rows, *, batch):
+        mine = (gather(arrays, rows), lane_keys(jax.random.key(0), rows))
+        return on_parts(grown, params, mine, rows_spec(batch), rows_spec(batch))
+
+    test = {name: jnp.asarray(x) for name, x in run.source.test_set().items()}
+    with sharding.use_mesh(wide.mesh):
+        many = step(wide.params, test, jnp.arange(16) % 10, batch=16)
+    with sharding.use_mesh(run.mesh):
+        for first, second in ((0, 1), (7, 7), (9, 3)):
+            few = step(run.params, test, jnp.array([first, second]), batch=2)
+            for row, number in enumerate((first, second)):
+                same = lambda a, b, r=row, n=number: np.testing.assert_array_equal(
+                    np.asarray(a)[n], np.asarray(b)[r]
+                )
+                jax.tree.map(same, many, few)
 
 
 def test_trees_cost_a_segment_a_node(run):
