@@ -5,7 +5,8 @@
 `build` takes every setting of a preset's `data.` group as key=value or --key value:
 side, train_size, test_size, seed, path (a CSV instead of generated puzzles),
 test_path, min_rating, max_rating, holdout, allow_multiple. `trees` turns the trees of
-`lrm search --trees` into rows to train on.
+`lrm search --trees` into rows to train on, `steps` labels the steps of a policy's
+solutions by its own completions.
 """
 
 import argparse
@@ -15,11 +16,12 @@ from typing import Any
 from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError, table
 
 NAME = "data"
-SUMMARY = "build a data set, seeded; check one; learn from searches"
+SUMMARY = "build a data set, seeded; check one; learn from searches; label steps"
 EXAMPLE = (
     "lrm data build sudoku data/sudoku6 side=6 train_size=5000 seed=1\n"
     "  lrm data check data/sudoku6\n"
-    "  lrm data trees sft trees.jsonl sft.jsonl"
+    "  lrm data trees sft trees.jsonl sft.jsonl\n"
+    "  lrm data steps runs/policy labels.jsonl n=500 completions=8"
 )
 TAKES_OVERRIDES = True
 _TOLD: dict[str, Any] = {
@@ -40,7 +42,7 @@ _TREE_ROWS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     actions = parser.add_subparsers(
-        dest="action", metavar="build|check|trees", required=True
+        dest="action", metavar="build|check|trees|steps", required=True
     )
     build = actions.add_parser("build", help="write a data set folder", **_TOLD)
     build.add_argument("kind", choices=list(_SIDES), help="what to build")
@@ -81,14 +83,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wrong-paths", action="store_true", help="sft: the best path even if wrong"
     )
     trees.add_argument("--separator", help="between steps (a line end)")
+    steps = actions.add_parser(
+        "steps",
+        help="label the steps of a policy's solutions",
+        description="Takes settings as key=value: n, split, method (mc, omega), "
+        "solutions, completions, mode (soft, hard), consensus, separator, max_new, "
+        "temperature, batch, lanes, seed.",
+    )
+    steps.add_argument("run", metavar="RUN", help="run folder of a token policy")
+    steps.add_argument("out", metavar="OUT", help="JSONL to write")
+    steps.add_argument("--data", metavar="FILE", help="problems (the run's own)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Do it; a check exits 1 when rows are bad or overlap."""
-    if args.action != "build" and args.overrides:
+    if args.action not in ("build", "steps") and args.overrides:
         command = f"lrm data {args.action}"
         raise UsageError(f"unknown argument {args.overrides[0]!r} of {command}")
-    return {"build": _build, "check": _check, "trees": _trees}[args.action](args)
+    actions = {"build": _build, "check": _check, "trees": _trees, "steps": _steps}
+    return actions[args.action](args)
 
 
 def _build(args: argparse.Namespace) -> Outcome:
@@ -142,3 +155,19 @@ def _trees(args: argparse.Namespace) -> Outcome:
     data = export_trees(args.kind, args.trees, args.out, cfg)
     text = f"{data['rows']} rows of {data['trees']} trees: {data['file']}"
     return Outcome(data, text)
+
+
+def _steps(args: argparse.Namespace) -> Outcome:
+    from lrm_jax.config import apply_overrides
+    from lrm_jax.recipes.registry import load
+    from lrm_jax.recipes.step_labels import StepLabelConfig, label_run
+    from lrm_jax.recipes.token_run import TokenRun
+    from lrm_jax.types import UserError
+
+    config = apply_overrides(StepLabelConfig(), args.overrides)
+    run = load(args.run)
+    if not isinstance(run, TokenRun):
+        raise UserError(f"{args.run}: no token policy, so it writes no steps")
+    data = label_run(run, args.out, config, data=args.data)
+    shown = [[k, v] for k, v in data.items() if k != "settings"]
+    return Outcome(data, table(["what", "value"], shown))

@@ -36,6 +36,7 @@ from lrm_jax.presets.scale import (
     trm_arc_1m,
 )
 from lrm_jax.presets.search_latent import search_latent_sudoku6
+from lrm_jax.presets.search_policy import search_policy_arithmetic
 from lrm_jax.presets.small import (
     quickstart_latent,
     sudoku4_tiny,
@@ -61,6 +62,7 @@ PRESETS: dict[str, Preset] = {
         sudoku4_tiny,
         quickstart_latent,
         search_latent_sudoku6,
+        search_policy_arithmetic,
         sft_addition_tiny,
         sft_jsonl,
         sft_addition_cold,

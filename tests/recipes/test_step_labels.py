@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from lrm_jax import presets
+from lrm_jax.cli.main import main
 from lrm_jax.data.step_formats import read_plain
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
@@ -57,6 +58,18 @@ def test_rows_are_what_training_reads(run, tmp_path):
     assert (tmp_path / "again.jsonl").read_text() == out.read_text()
 
 
+def test_the_command_line_labels(run, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("lrm_jax.recipes.registry.load", lambda name: run)
+    out = str(tmp_path / "steps.jsonl")
+    told = ["n=5", "solutions=4", "completions=2", "batch=8"]
+    assert main(["data", "steps", "RUN", out, *told, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["rows"] == len((tmp_path / "steps.jsonl").read_text().splitlines()) > 3
+    assert main(["data", "steps", "RUN", out, "method=best"]) == 2
+    assert "expected one of" in capfd.readouterr().err
+
+
+@pytest.mark.nightly
 def test_labellers_that_disagree_drop_rows(run, tmp_path):
     out = str(tmp_path / "steps.jsonl")
     found = label_run(run, out, replace(CONFIG, consensus=True, mode="hard"))
