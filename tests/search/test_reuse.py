@@ -79,7 +79,9 @@ def test_beyond_the_capacity_the_books_are_made_up_again():
                 np.testing.assert_allclose(tree.values[lane, node], value, rtol=1e-5)
 
 
-@pytest.mark.parametrize("capacity", [6, SIMULATIONS])
+@pytest.mark.parametrize(
+    "capacity", [6, pytest.param(SIMULATIONS, marks=pytest.mark.nightly)]
+)
 def test_searching_on_spends_its_budget_on_new_nodes(capacity):
     result = first()
     action = result.visits.argmax(axis=1).astype(np.int32)

@@ -83,7 +83,9 @@ def collectives(text, mesh):
     return [x for one in inside for x in read_collectives(one, axes, while_bound=1)]
 
 
-@pytest.mark.parametrize("method", ["puct", "gumbel"])
+@pytest.mark.parametrize(
+    "method", ["gumbel", pytest.param("puct", marks=pytest.mark.nightly)]
+)
 def test_no_collective_over_the_batch_and_the_same_bits_on_8_devices(method):
     config = SearchConfig(simulations=8, method=method)
     problem, mesh = {"index": np.arange(8, dtype=np.int32)}, mesh_of(8)

@@ -45,7 +45,10 @@ def puct():
     return (*recorded_jit(*arguments(), config), config)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    ["puct", "gumbel_leaves", pytest.param("capped", marks=pytest.mark.nightly)],
+)
 def test_a_trace_replays_to_the_same_bits(name, tmp_path):
     config = CONFIGS[name]
     result, rounds = recorded_jit(*arguments(), config)

@@ -3,16 +3,20 @@
 """The books of a tree, terminals, proofs, masks, budgets, noisy and broken values."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrm_jax.search.backup import backup
 from lrm_jax.search.config import SearchConfig, check_config
 from lrm_jax.search.domains.mdp import MdpModel, best_return, random_mdps
-from lrm_jax.search.mcts import check_result, search_jit
-from lrm_jax.search.tree import Expansion
+from lrm_jax.search.expansion import expand, leaf_keys
+from lrm_jax.search.mcts import check_result, search_jit, start, view_of
+from lrm_jax.search.selection import select
+from lrm_jax.search.tree import Expansion, node_keys
 from lrm_jax.types import UserError
 
 COUNT = 16
@@ -63,7 +67,13 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+def nightly(*names):
+    return [pytest.param(name, marks=pytest.mark.nightly) for name in names]
+
+
+@pytest.mark.parametrize(
+    "name", ["puct", "gumbel_leaves", *nightly("gumbel", "leaves", "uct_count")]
+)
 def test_books(name):
     config = CONFIGS[name]
     mdp = random_mdps(4, count=COUNT, terminal_share=0.3, invalid_share=0.3)
@@ -79,13 +89,48 @@ def test_books(name):
     assert (result.collisions > 0).any() == (config.leaves > 1)
 
 
-@pytest.mark.parametrize("name", ["puct", "uct_count"])
+@pytest.mark.parametrize("name", ["uct_count", *nightly("puct")])
 def test_value_behind_a_terminal_never_counts(name):
     mdp = random_mdps(4, count=COUNT, terminal_share=0.3)
     loud = mdp._replace(value=np.where(mdp.terminal, np.float32(1e6), mdp.value))
     quiet, other = searched(mdp, CONFIGS[name]), searched(loud, CONFIGS[name])
     assert (quiet.tree.terminal & (quiet.tree.visits > 0)).any()
     jax.tree.map(np.testing.assert_array_equal, quiet, other)
+
+
+def test_three_functions_one_by_one_make_the_tree_of_the_loop():
+    config = SearchConfig(simulations=6)
+    mdp = jax.tree.map(jnp.asarray, random_mdps(4, count=COUNT, terminal_share=0.3))
+    problem = {"index": jnp.arange(COUNT, dtype=jnp.int32)}
+    keys = jax.random.split(jax.random.key(3), COUNT)
+    model = MdpModel(4)
+    again = jax.random.split(jax.random.key(3), COUNT)
+    jitted = functools.partial(jax.jit, static_argnames="config")
+    root = jax.jit(start, static_argnames=("model", "config"))
+
+    @jax.jit
+    def ask(tree, selection):
+        data = leaf_keys(tree, selection, jnp.zeros(COUNT, jnp.int32), config)
+        view = view_of(tree, selection)
+        return *model.step(mdp, view, selection.action, node_keys(data)), data
+
+    tree = root(model, mdp, problem, keys, config).tree
+    for number in range(config.simulations):
+        active = tree.open_actions[:, 0] > 0
+        selection = jitted(select)(tree, None, active, config)
+        slot = jnp.int32(number + 1)
+        tree, leaf = jitted(expand)(
+            tree, selection, slot, *ask(tree, selection), config
+        )
+        tree = jitted(backup)(tree, selection, leaf, config)
+    fused = search_jit(model, mdp, problem, again, config)
+    there = np.asarray(fused.tree.visits) > 0
+    for name in set(tree._fields) - {"states"}:
+        here, was = (
+            np.asarray(getattr(tree, name)),
+            np.asarray(getattr(fused.tree, name)),
+        )
+        np.testing.assert_array_equal(here[there], was[there], err_msg=name)
 
 
 def test_one_action_deep_values_are_exact():
@@ -101,10 +146,8 @@ def test_one_action_deep_values_are_exact():
 def test_full_enumeration_proves_the_best_plan():
     mdp = random_mdps(7, count=8, states=5, actions=3, acyclic=True, invalid_share=0.2)
     best = [best_return(mdp, lane, 0, 5) for lane in range(8)]
-    for backup, leaves in (("mean", 1), ("max", 1), ("mean", 4)):
-        config = SearchConfig(
-            simulations=160, method="uct", backup=backup, leaves=leaves
-        )
+    for how, leaves in (("mean", 1), ("max", 1), ("mean", 4)):
+        config = SearchConfig(simulations=160, method="uct", backup=how, leaves=leaves)
         result = searched(mdp, config)
         assert result.closed.all() and (result.simulations < 160).all()  # early stop
         np.testing.assert_allclose(result.value, best, atol=1e-6)
