@@ -5,7 +5,7 @@
 Claim: of 16 noisy trajectories of depth 4 the one that the halting head likes best is
 right more often than one pass of 4 segments and than one pass of 64 (PTRM, arXiv
 2605.19943: Sudoku-Extreme 87.4 -> 98.75 with K=100, depth 64, sigma 0.3).
-Command: python -m experiments.table_latent_search [--out FOLDER] [--scale smoke]
+Command: python -m experiments.table_latent_search [--root FOLDER] [--scale smoke]
 Device: any; on two CPU cores a minute of training and some five of search a seed.
 Protocol: fixed before the first seed was run: task, K, depth and the paper's sigma; a
 seed has its own training run, its own 1,000 unseen 6x6 Sudokus (none isomorphic to a
@@ -66,7 +66,7 @@ def arm(found: dict, method: str, budget: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="runs/table_latent_search")
+    parser.add_argument("--root", default="runs/table_latent_search", dest="out")
     parser.add_argument("--scale", choices=("smoke", "full"), default="full")
     parser.add_argument("--methods", default="best_q,mode,weighted,residual,first_halt")
     parser.add_argument("--k", type=int, default=16)

@@ -6,7 +6,7 @@ Claim: at equal tokens the vote weighted by a process reward model, or a beam or
 guided by it, is right more often than the majority and than best-of-N by mean
 log-prob (Snell et al. 2024, arXiv 2408.03314; Math-Shepherd, 2312.08935). Beside
 them the same compute spent on training the policy longer.
-Command: python -m experiments.table_search [--out FOLDER] [--scale smoke]
+Command: python -m experiments.table_search [--root FOLDER] [--scale smoke]
 Device: any; on two CPU cores some 15 minutes of training and 5 of search a seed.
 Protocol: fixed before the first seed is run: chained arithmetic, the budgets below; a
 seed has its own draws and its own 1,000 unseen problems, the same for all arms; 95 % t
@@ -90,7 +90,7 @@ def one_seed(seed: int, folder: Path, smoke: bool) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="runs/table_search")
+    parser.add_argument("--root", default="runs/table_search", dest="out")
     parser.add_argument("--scale", choices=("smoke", "full"), default="full")
     args = parser.parse_args()
     smoke, folder = args.scale == "smoke", Path(args.out)

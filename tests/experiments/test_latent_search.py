@@ -22,7 +22,7 @@ def test_the_table_of_stored_searches(tmp_path, monkeypatch, capsys):
         folder.mkdir()
         text = stored(0.6, 0.7, 0.8 + 0.01 * seed)
         (folder / "search_best_q.json").write_text(text)
-    words = ["table", "--out", str(tmp_path), "--methods", "best_q"]
+    words = ["table", "--root", str(tmp_path), "--methods", "best_q"]
     monkeypatch.setattr(sys, "argv", words)
     table_latent_search.main()
     lines = capsys.readouterr().out.splitlines()
@@ -37,7 +37,7 @@ def test_the_table_of_stored_searches(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.nightly
 def test_the_table_at_smoke_scale(tmp_path, monkeypatch, capsys):
-    words = ["table", "--scale", "smoke", "--out", str(tmp_path), "--k", "4"]
+    words = ["table", "--scale", "smoke", "--root", str(tmp_path), "--k", "4"]
     monkeypatch.setattr(sys, "argv", [*words, "--depth", "2"])
     table_latent_search.main()
     assert "| best_q | 8 |" in capsys.readouterr().out
@@ -48,5 +48,5 @@ def test_the_benchmark_at_smoke_scale(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench", "--scale", "smoke", "--rounds", "2"])
     bench_latent_search.main()
     report = json.loads(capsys.readouterr().out)
-    assert report["lanes"] == 8 and report["tree_simulations"] == [2, 2]
+    assert report["lanes"] == 8 and report["tree_simulations"] == [3, 3]
     assert 0 < report["wall"]["tree"]["share_of_bare"] < 3

@@ -11,7 +11,7 @@ from experiments import bench_token_search, table_search
 
 @pytest.mark.nightly
 def test_the_table_runs(tmp_path, capsys, monkeypatch):
-    words = ["table_search", "--out", str(tmp_path), "--scale", "smoke"]
+    words = ["table_search", "--root", str(tmp_path), "--scale", "smoke"]
     monkeypatch.setattr(sys, "argv", words)
     table_search.main()
     lines = capsys.readouterr().out.splitlines()
