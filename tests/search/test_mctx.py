@@ -155,7 +155,9 @@ def from_mctx(method, simulations):
     )
 
 
-@pytest.mark.parametrize("method", ["puct", "gumbel"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("puct", marks=pytest.mark.nightly), "gumbel"]
+)
 def test_an_unseen_problem_gives_the_tree_of_mctx(method):
     with jax.debug_key_reuse(False), jax.numpy_rank_promotion("allow"):
         theirs = from_mctx(method, 48)(jax.random.key(0))

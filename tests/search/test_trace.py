@@ -47,7 +47,7 @@ def puct():
 
 @pytest.mark.parametrize(
     "name",
-    ["puct", "gumbel_leaves", pytest.param("capped", marks=pytest.mark.nightly)],
+    ["puct", *(pytest.param(x, marks=pytest.mark.nightly) for x in list(CONFIGS)[1:])],
 )
 def test_a_trace_replays_to_the_same_bits(name, tmp_path):
     config = CONFIGS[name]
