@@ -73,9 +73,9 @@ def noise_and_select(reasoner, segments, width, params, problem, keys):
 
 
 def tree(reasoner, segments, params, problem, keys):
-    """A tree for each lane; its root is a segment too."""
+    """A tree for each lane, a segment a simulation."""
     model = LatentTree(reasoner, 4, segments, NoiseConfig())
-    config = SearchConfig(simulations=segments - 1, max_depth=segments)
+    config = SearchConfig(simulations=segments, max_depth=segments)
     found = search(model, params, problem, keys, config)
     return answer_node(found, "best"), found.simulations
 

@@ -37,7 +37,7 @@ from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.latent_noise import LatentSearchable, sigmas
 from lrm_jax.search.latent_select import RULES
 from lrm_jax.search.latent_tree import LatentTree
-from lrm_jax.types import Judge, Params, UserError
+from lrm_jax.types import Judge, Params
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what runs, problems done, problems)."""
@@ -300,15 +300,13 @@ def _augment_row(bench: _Bench, budget: int) -> MethodResult:
 
 
 def _tree_row(bench: _Bench, budget: int) -> MethodResult:
-    """A tree whose root and simulations are a segment each."""
+    """A tree whose simulations are a segment each; its root costs nothing."""
     config = bench.config
-    if budget < 2:
-        raise UserError(f"budget {budget}: mcts needs 2, a root and a simulation")
-    max_depth = config.max_depth or max(bench.cap - 1, 1)
+    max_depth = config.max_depth or bench.cap
     plan = TreePlan(
         model=LatentTree(bench.reasoner, config.actions, max_depth, config.noise),
         search=SearchConfig(
-            simulations=budget - 1, method=config.tree, max_depth=max_depth
+            simulations=budget, method=config.tree, max_depth=max_depth
         ),
         problems=bench.lanes,
         answer=config.answer,
@@ -332,7 +330,7 @@ def _tree_row(bench: _Bench, budget: int) -> MethodResult:
                 method=f"{config.tree}, {budget} segments",
             )
         )
-    spent = float(found.simulations.mean()) + 1
+    spent = float(found.simulations.mean())
     return bench.row(
         "mcts",
         budget,
@@ -343,6 +341,6 @@ def _tree_row(bench: _Bench, budget: int) -> MethodResult:
         actions=config.actions,
         max_depth=max_depth,
         sigma=config.noise.sigma,
-        answer_depth=float(found.depth.mean()) + 1,
+        answer_depth=float(found.depth.mean()),
         oracle_accuracy=float(found.any_right.mean()),
     )

@@ -31,7 +31,7 @@ class LatentSearchConfig:
       lanes: of a device; 0 for the run's evaluation batch.
       seed: of the noise, the views and the trees.
       actions: draws of noise at a node of a tree (`mcts`).
-      max_depth: segments below a tree's root segment; 0 for the run's cap - 1.
+      max_depth: segments of a tree's longest path; 0 for the run's cap.
       tree: how trees are searched: `puct`, `uct` or `gumbel`.
       answer: how a tree answers: `best`, `weighted` or `visits`.
       trees: file that the trees of `mcts` are written to, with a page beside it.

