@@ -4,8 +4,8 @@
 
 Claim: at equal tokens the vote weighted by a process reward model, or a beam or a tree
 guided by it, is right more often than the majority and than best-of-N by mean
-log-prob (Snell et al. 2024, arXiv 2408.03314; Math-Shepherd, 2312.08935). Beside
-them the same compute spent on training the policy longer.
+log-prob (Snell et al. 2024, arXiv 2408.03314; Math-Shepherd, 2312.08935). A row of
+the same compute spent on training the policy is not in it.
 Command: python -m experiments.table_search [--root FOLDER] [--scale smoke]
 Device: any; on two CPU cores some 15 minutes of training and 5 of search a seed.
 Protocol: fixed before the first seed is run: chained arithmetic, the budgets below; a

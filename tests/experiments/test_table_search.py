@@ -16,7 +16,7 @@ def test_the_table_runs(tmp_path, capsys, monkeypatch):
     table_search.main()
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert len(rows) == 1 + len(table_search.METHODS)
+    assert len(rows) == 2 + len(table_search.METHODS)  # header and rule
     assert any(line.startswith("paid once: ") for line in lines)
 
 
