@@ -131,6 +131,8 @@ def board_trees(
 ) -> list[StepTree]:
     """Return the trees over latent recursions, with the board at every node.
 
+    The root has the puzzle's: nothing is thought there yet.
+
     Args:
       tree: `[B, N+1]` on the host, carries left out.
       problems: inputs and labels `[B, S]`.
@@ -140,7 +142,8 @@ def board_trees(
     """
     found = []
     for lane, inputs in enumerate(problems["inputs"]):
-        ids = np.asarray(tree.states.ids[lane])
+        ids = np.asarray(tree.states.ids[lane]).copy()
+        ids[ROOT] = inputs  # nothing is thought there yet
         board = lambda node, ids=ids: view.render(ids[node])
         noise = lambda node, lane=lane: f"noise {int(tree.actions[lane, node])}\n"
         found.append(

@@ -68,6 +68,7 @@ def test_a_latent_tree_has_a_board_at_every_node(boards, latent):
         assert tree.prompt == view.render(inputs)
         assert tree.gold == view.render(labels)
         assert {len(board) for board in tree.boards} == {16}
+        assert tree.boards[0] == tree.prompt
         assert tree.steps[0] == "" and tree.steps[1].startswith("noise ")
         for node, end in enumerate(tree.terminal):
             assert (tree.answers[node] == tree.boards[node]) == end
@@ -79,8 +80,8 @@ def test_a_latent_tree_has_a_board_at_every_node(boards, latent):
 def test_what_the_tree_spent_is_what_the_row_says(boards):
     said, _, trees = boards
     (row,) = [r for r in said["results"] if r["method"] == "mcts"]
-    nodes = np.mean([len(tree) for tree in trees])
-    assert nodes <= row["segments"]
+    made = np.mean([len(tree) - 1 for tree in trees])
+    assert 1 <= made <= row["segments"]
     assert [tree.visits[0] for tree in trees] == [
         1 + sum(tree.visits[i] for i in tree.children()[0]) for tree in trees
     ]
@@ -106,7 +107,6 @@ def test_a_written_tree_holds_the_texts_that_were_judged(policy, tmp_path):
 def test_finished_nodes_are_the_solutions_that_were_visited(policy):
     settings = TokenSearchConfig(methods=("mcts",), **TEXT)
     bench = open_bench(policy, settings, None)
-    # Long answers, so that some end: the end token is likely to an untrained policy.
     found = bench.search("mcts", 6, 0)
     kept = TokenSearchConfig(methods=("mcts",), trees="kept.jsonl", **TEXT)
     keeping = open_bench(policy, kept, None)
