@@ -294,21 +294,26 @@ def _write(
         lane_steps += ahead.lane_steps
         lane_tokens += ahead.lane_tokens
     history = now.history[parents].at[:, now.round].set(found)
-    kept = _distinct(steps, now.origin[parents], config.candidates)
+    kept = _distinct(steps, now.origin[parents], config)
     return _Written(
         steps, scoring, found, history, kept, spent, lane_steps, lane_tokens
     )
 
 
-def _distinct(steps: Steps, origin: Array, n: int) -> Array:
-    """Return `[Q, N]`: candidates that no earlier one from the same text equals."""
+def _distinct(steps: Steps, origin: Array, config: BeamConfig) -> Array:
+    """Return `[Q, N]`: candidates that no earlier one from the same text equals.
+
+    Subtrees of DVTS have a text each, the prompt too: they are not compared.
+    """
+    n = config.candidates if config.kind == "beam" else config.expand
     inside = jnp.arange(steps.ids.shape[1])[None] < steps.length[:, None]
     tokens = jnp.where(inside, steps.ids, -1)
     tokens = jnp.concatenate([origin[:, None], tokens], axis=1)
     tokens = tokens.reshape(-1, n, tokens.shape[1])
-    same = (tokens[:, :, None] == tokens[:, None]).all(-1)  # [Q, N, N]
+    same = (tokens[:, :, None] == tokens[:, None]).all(-1)  # [Q, N, N], [Q F, M, M]
     earlier = jnp.tril(jnp.ones((n, n), bool), -1)[None]
-    return ~(same & earlier).any(-1) & (steps.length.reshape(-1, n) > 0)
+    kept = ~(same & earlier).any(-1) & (steps.length.reshape(-1, n) > 0)
+    return kept.reshape(-1, config.candidates)
 
 
 def _choose(

@@ -29,11 +29,12 @@ def _search(arrays, ids, mask, keys, drawing, *, config, scored=True, lanes=0):
     return beam_search(writer, scorer, ids, mask, keys, drawing, config)
 
 
-def _run(config, letters=LETTERS, seeds=None, temperature=1.0, **options):
+def _run(config, letters=LETTERS, seeds=None, temperature=1.0, table=None, **options):
     ids, mask = planted.prompts(letters)
     seeds = jnp.arange(len(letters)) if seeds is None else jnp.asarray(seeds)
     keys = jax.vmap(jax.random.key)(seeds.astype(jnp.uint32))
-    arrays = planted.table(), planted.ends()
+    table = planted.table() if table is None else table
+    arrays = table, planted.ends()
     found = _search(
         arrays, ids, mask, keys, Drawing(temperature), config=config, **options
     )
@@ -121,6 +122,27 @@ def test_subtrees_of_dvts_never_meet():
                     group
                 ]
                 assert beams.parent[d, q, n] % 8 == int(score.argmax())
+
+
+def test_a_subtree_of_dvts_takes_its_best_step_though_another_has_it_too():
+    config = BeamConfig(8, 4, rounds=2, max_new_tokens=12, kind="dvts")
+    letters, seven = [A] * 24, (7 / 8, 1 / 8, 0.0)
+    beams = _run(config, letters, table=planted.table(seven, end=0.0))
+    wrong = beams.ids[0, ..., 0] == B
+    second = (wrong.sum(1) == 1) & wrong[:, 4:].any(1)
+    assert second.any()  # seven right steps, and a wrong one in the second subtree
+    for q in np.flatnonzero(second):
+        taken = beams.parent[1, q, [0, 4]]
+        assert taken[0] == 0 and taken[1] in (4, 5)
+        assert not wrong[q, taken].any()
+
+
+def test_subtrees_of_dvts_that_begin_alike_all_live():
+    config = BeamConfig(8, 4, rounds=2, max_new_tokens=12, kind="dvts")
+    beams = _run(config, temperature=0.0)
+    lone = np.arange(8) % 4 == 0
+    assert (beams.kept == lone).all()
+    assert (beams.parent[1] == np.arange(8) // 4 * 4).all()
 
 
 def test_lookahead_sees_what_greedy_steps_come_to():
