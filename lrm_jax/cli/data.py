@@ -82,7 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trees.add_argument(
         "--wrong-paths", action="store_true", help="sft: the best path even if wrong"
     )
-    trees.add_argument("--separator", help="between steps (a line end)")
+    trees.add_argument("--separator", help="between steps (the search's own)")
+    trees.add_argument(
+        "--scored",
+        action="store_true",
+        help="prm: labels of values that no verified answer stands behind",
+    )
     steps = actions.add_parser(
         "steps",
         help="label the steps of a policy's solutions",

@@ -42,11 +42,14 @@ OPTIONS: dict[str, tuple[str | None, str | None]] = {
     "temperature": (None, "temperature"),
     "lookahead": (None, "lookahead"),
     "n": (None, "n"),
+    "outcome": (None, "outcome"),
+    "split": (None, "split"),
     "trees": ("trees", "trees"),
+    "memory_gib": ("memory_gib", "memory_gib"),
 }
 _NOISE = ("sigma", "schedule", "states")
-_OF_SAMPLES = ("layout", "step", "split")
-_STORED = ("method", "budget", "seed", "prm", "aggregation", "separator")
+_OF_SAMPLES = ("layout", "step")
+_STORED = ("method", "budget", "seed", "prm", "aggregation", "separator", "split")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the trees of mcts there, and beside it a page that opens them; "
         "lrm data trees makes training data of them",
     )
+    add(
+        "--memory-gib",
+        type=float,
+        metavar="G",
+        help="of a device, for trees (default: nine tenths of what is free)",
+    )
     _add_latent(parser.add_argument_group("latent reasoners"))
     _add_tokens(parser.add_argument_group("policies and samples"))
     _add_samples(parser.add_argument_group("samples"))
@@ -125,6 +134,18 @@ def _add_tokens(group: Any) -> None:
     add("--temperature", type=float, metavar="T", help="of the draws (default 1)")
     add("--lookahead", type=int, metavar="N", help="greedy steps behind a candidate")
     add("--n", type=int, metavar="N", help="problems (default: all)")
+    add(
+        "--split",
+        metavar="NAME",
+        help="policy: problems of test (default) or train; samples: only those of "
+        "train or eval",
+    )
+    add(
+        "--outcome",
+        choices=("score", "gold"),
+        help="what a tree's answer is worth: its score (default), or whether it is "
+        "right, to learn from the tree",
+    )
 
 
 def _add_samples(group: Any) -> None:
@@ -135,7 +156,6 @@ def _add_samples(group: Any) -> None:
         help="what `completions` of a line are (default: steps where prompts repeat)",
     )
     add("--step", type=int, metavar="N", help="only samples written at a step")
-    add("--split", metavar="NAME", help="only samples of train or eval")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -206,10 +226,24 @@ def _latent(trained: Any, args: argparse.Namespace) -> Outcome:
 def _tokens(trained: Any, args: argparse.Namespace) -> Outcome:
     """Search over a policy."""
     settings = _settings(args, 1, f"a policy, which {args.run} is")
+    if "separator" in settings:
+        settings["separator"] = _line_ends(settings["separator"])
     data = trained.search(args.data, progress=Progress(), **settings)
     data |= warning_of(trained)
     title = f"{data['n']} problems, checkpoint of step {data['step']}"
-    return Outcome(data, f"{title}\n{results_text(data['results'])}")
+    lines = [title, results_text(data["results"])]
+    for row in data["results"]:
+        if row.get("unanswered"):
+            lines.append(
+                f"{row['method']} {row['budget']}: {row['unanswered']} problems without"
+                " any answer"
+            )
+    return Outcome(data, "\n".join(lines))
+
+
+def _line_ends(separator: str) -> str:
+    r"""Return a separator as typed in a shell, where `\n` is a line end."""
+    return separator.replace("\\n", "\n")
 
 
 def _samples(args: argparse.Namespace) -> Outcome:
@@ -225,9 +259,9 @@ def _samples(args: argparse.Namespace) -> Outcome:
     for name in given:
         if name not in _STORED or (name == "separator" and args.prm is None):
             raise UserError(f"--{name.replace('_', '-')}: not with --samples")
-    separator = (args.separator or "").replace("\\n", "\n")
+    separator = _line_ends(args.separator or "")
     scorer = open_scorer(args.prm, separator) if args.prm else None
-    reading = {name: getattr(args, name) for name in _OF_SAMPLES}
+    reading = {name: getattr(args, name) for name in (*_OF_SAMPLES, "split")}
     results = rescore(
         args.samples,
         methods=_words(args.method),

@@ -11,13 +11,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from lrm_jax.search.tree import Tree
 from lrm_jax.types import UserError
 
+Worth = Literal["gold", "score", "likelihood"]
+"""What values are: of verified answers, of what scores, or how likely a text was."""
 VERSION = 1
 KIND = "lrm-tree"
 _COLUMNS = {
@@ -41,6 +43,8 @@ class StepTree:
       prompt: of the problem, as text.
       gold: the true answer, empty where unknown.
       method: that grew it, and under which budget.
+      separator: text between steps, "" where steps are no text.
+      worth: what values are.
       parents: -1 for the root; a parent stands before its children.
       steps: what a node adds to its parent, separators included; "" at the root.
       visits: of each node.
@@ -58,6 +62,8 @@ class StepTree:
     prompt: str
     gold: str
     method: str
+    separator: str
+    worth: Worth
     parents: list[int]
     steps: list[str]
     visits: list[int]
@@ -79,6 +85,8 @@ class StepTree:
             found = len(getattr(self, name))
             if found != size:
                 raise UserError(f"tree: {name} has {found} entries, parents {size}")
+        if self.worth not in get_args(Worth):
+            raise UserError(f"tree: worth {self.worth!r}, expected one of {Worth}")
         if not size or self.parents[0] != -1:
             raise UserError("tree: node 0 must be the root, with parent -1")
         for node, parent in enumerate(self.parents[1:], 1):
@@ -162,6 +170,8 @@ def step_tree(
     step: Callable[[int], str],
     gold: str = "",
     method: str = "",
+    separator: str = "",
+    worth: Worth = "score",
     answer: Callable[[int], str | None] | None = None,
     right: Callable[[int], bool | None] | None = None,
     board: Callable[[int], str] | None = None,
@@ -175,6 +185,8 @@ def step_tree(
       step: from a node (a slot of the arrays) to what it adds.
       gold: the true answer.
       method: that grew it.
+      separator: text between steps.
+      worth: what values are.
       answer: from a terminal node to its answer.
       right: from a terminal node to whether that is true.
       board: from a node to its board.
@@ -195,6 +207,8 @@ def step_tree(
         prompt=prompt,
         gold=gold,
         method=method,
+        separator=separator,
+        worth=worth,
         parents=[place.get(int(parents[slot]), -1) for slot in slots],
         steps=[step(slot) if place[slot] else "" for slot in slots],
         visits=[int(visits[slot]) for slot in slots],

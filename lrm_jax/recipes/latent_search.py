@@ -31,8 +31,9 @@ from lrm_jax.recipes.latent_search_pass import (
     run_pass,
 )
 from lrm_jax.recipes.latent_search_tree import TreePlan, run_trees
+from lrm_jax.recipes.search_memory import trees_limit
 from lrm_jax.recipes.search_result import MethodResult, results_json
-from lrm_jax.recipes.search_trees import board_trees, save_trees
+from lrm_jax.recipes.search_trees import board_trees, check_folder, save_trees
 from lrm_jax.search.config import SearchConfig
 from lrm_jax.search.latent_noise import LatentSearchable, sigmas
 from lrm_jax.search.latent_select import RULES
@@ -140,6 +141,7 @@ def search_run(
       UserError: the config does not fit the run, or the model says NaN.
     """
     config = config or LatentSearchConfig()
+    check_folder(config.trees)
     source = run.source if data is None else run.other_source(data)
     budgets = config.segments(run.cap)
     judge, _ = judges_for(source.view, source.judges)
@@ -306,7 +308,10 @@ def _tree_row(bench: _Bench, budget: int) -> MethodResult:
     plan = TreePlan(
         model=LatentTree(bench.reasoner, config.actions, max_depth, config.noise),
         search=SearchConfig(
-            simulations=budget, method=config.tree, max_depth=max_depth
+            simulations=budget,
+            method=config.tree,
+            max_depth=max_depth,
+            memory_limit_bytes=trees_limit(config.memory_gib),
         ),
         problems=bench.lanes,
         answer=config.answer,

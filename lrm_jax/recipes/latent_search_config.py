@@ -35,6 +35,7 @@ class LatentSearchConfig:
       tree: how trees are searched: `puct`, `uct` or `gumbel`.
       answer: how a tree answers: `best`, `weighted` or `visits`.
       trees: file that the trees of `mcts` are written to, with a page beside it.
+      memory_gib: of a device, for trees; 0 for what is free.
     """
 
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -49,6 +50,7 @@ class LatentSearchConfig:
     tree: Method = "puct"
     answer: AnswerRule = "best"
     trees: str = ""
+    memory_gib: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be tried."""

@@ -12,12 +12,13 @@ import numpy as np
 
 from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.views import PuzzleView
-from lrm_jax.evaluation.step_tree import StepTree, step_tree, write_trees
+from lrm_jax.evaluation.step_tree import StepTree, Worth, step_tree, write_trees
 from lrm_jax.evaluation.tree_page import tree_page
 from lrm_jax.search.guided import GuidedState
 from lrm_jax.search.guided_steps import ANSWER
 from lrm_jax.search.latent_tree import Thought
 from lrm_jax.search.tree import ROOT, SearchResult, Tree
+from lrm_jax.types import UserError
 
 UNREAD = ("no_tag", "no_answer")
 """Verdicts on what answers nothing."""
@@ -30,6 +31,8 @@ def text_trees(
     tokenizer: Any,
     source: Any,
     method: str,
+    separator: str,
+    worth: Worth,
 ) -> list[StepTree]:
     """Return the trees of written steps, every finished one judged.
 
@@ -40,6 +43,8 @@ def text_trees(
       tokenizer: of the policy.
       source: `data.text_source.TextSource`, which judges.
       method: that grew them.
+      separator: text between steps.
+      worth: what values are.
     """
     tree = jax.tree.map(np.asarray, result.tree._replace(keys=None))
     written = [_Written(tree, lane, tokenizer) for lane in range(len(examples))]
@@ -69,6 +74,8 @@ def text_trees(
                 step=one.step,
                 gold=example.answer,
                 method=method,
+                separator=separator,
+                worth=worth,
                 answer=lambda node, lane=lane: answer(lane, node),
                 right=lambda node, lane=lane: right(lane, node),
             )
@@ -154,12 +161,24 @@ def board_trees(
                 step=noise,
                 gold=view.render(problems["labels"][lane]),
                 method=method,
+                worth="score",
                 answer=board,
                 right=lambda node, lane=lane: bool(right[lane, node]),
                 board=board,
             )
         )
     return found
+
+
+def check_folder(path: str) -> None:
+    """Refuse a file of trees whose folder is not there, before anything is searched.
+
+    Raises:
+      UserError: names the folder.
+    """
+    folder = Path(path).parent
+    if path and not folder.is_dir():
+        raise UserError(f"trees={path}: {folder} is no folder")
 
 
 def save_trees(

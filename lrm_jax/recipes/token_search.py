@@ -20,7 +20,7 @@ from lrm_jax.config.tree import suggest
 from lrm_jax.prm.semantics import Aggregation
 from lrm_jax.reasoning.budget import LEVELS, ThinkingBudget
 from lrm_jax.recipes.search_result import MethodResult, results_json
-from lrm_jax.recipes.search_trees import save_trees
+from lrm_jax.recipes.search_trees import check_folder, save_trees
 from lrm_jax.recipes.token_search_cost import search_flops
 from lrm_jax.recipes.token_search_found import Found
 from lrm_jax.recipes.token_search_run import Bench, open_bench
@@ -62,7 +62,11 @@ class TokenSearchConfig:
       lanes: rows at work at a time; 0 for all.
       n: problems; 0 for all there are.
       seed: of the draws; a problem's follow from it and its place in the data.
+      outcome: what a tree's answer is worth: `score`, by what scores steps, or `gold`,
+        1 where it is the right one and 0 where not (to make training data of it).
+      split: problems of the run's `test` or `train` set.
       trees: file that the trees of `mcts` are written to, with a page beside it.
+      memory_gib: of a device, for trees; 0 for what is free.
     """
 
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -85,7 +89,10 @@ class TokenSearchConfig:
     lanes: int = 0
     n: int = 0
     seed: int = 0
+    outcome: Literal["score", "gold"] = "score"
+    split: Literal["test", "train"] = "test"
     trees: str = ""
+    memory_gib: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be tried."""
@@ -106,6 +113,8 @@ class TokenSearchConfig:
             "final": ("vote", "score", "visits"),
             "tree": ("puct", "uct", "gumbel"),
             "prior": ("multiplicity", "logprob"),
+            "outcome": ("score", "gold"),
+            "split": ("test", "train"),
             "aggregation": ("", "min", "product", "last", "mean", "sum"),
         }
         for name, names in accepted.items():
@@ -119,7 +128,7 @@ class TokenSearchConfig:
         """Return the budgets as numbers.
 
         Raises:
-          UserError: one is below k, or means none.
+          UserError: one is below k or, for beams, no multiple of it; or means none.
         """
         found = []
         for spelled in self.budgets:
@@ -136,6 +145,13 @@ class TokenSearchConfig:
                 raise UserError(
                     f"budget {spelled!r}: {number}, below the k={self.k} candidates of "
                     "a node; accepted: k or more"
+                )
+            beams = any(name in BEAMS for name in self.methods)
+            if beams and number % self.k:
+                raise UserError(
+                    f"budget {spelled!r}: a beam of {number} candidates with k={self.k}"
+                    " continuations of a text: accepted: budgets that are a multiple of "
+                    "the continuations"
                 )
             found.append(number)
         return found
@@ -161,6 +177,7 @@ def search_run(
         scores that no search can read, or NaN from it (lane and step named).
     """
     budgets = config.counts()
+    check_folder(config.trees)
     bench = open_bench(run, config, data)
     try:
         with sharding.use_mesh(run.mesh):

@@ -13,11 +13,13 @@ import numpy as np
 
 from lrm_jax.data.tasks.base import Example
 from lrm_jax.data.text_source import TextSource
-from lrm_jax.evaluation.step_tree import StepTree
+from lrm_jax.data.verify.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from lrm_jax.evaluation.step_tree import StepTree, Worth
 from lrm_jax.prm.aggregate import aggregate
 from lrm_jax.prm.semantics import Aggregation, default_aggregation
 from lrm_jax.reasoning.stops import stop_table
 from lrm_jax.recipes.prm_run import RewardRun, open_run, refuse_other_tokenizer
+from lrm_jax.recipes.search_memory import trees_limit
 from lrm_jax.recipes.search_trees import text_trees
 from lrm_jax.recipes.token_search_found import Found, searched
 from lrm_jax.recipes.token_search_samples import sample
@@ -29,6 +31,7 @@ from lrm_jax.search.guided_answers import (
     beam_spent,
     tree_solutions,
     tree_spent,
+    without_blank_ends,
 )
 from lrm_jax.search.guided_scores import StepScorer
 from lrm_jax.search.guided_steps import Drawing, StepEnds, StepWriter, step_ends
@@ -53,6 +56,7 @@ class Bench:
       scorer: a reward model, or None.
       table: finds steps.
       ends: what ends a step or an answer.
+      separator: text between steps.
       trees: those of `mcts` by budget and first problem, where they are kept.
     """
 
@@ -64,6 +68,7 @@ class Bench:
     scorer: RewardRun | None
     table: StepTable
     ends: StepEnds
+    separator: str
     trees: dict[tuple[int, int], list[StepTree]] = field(default_factory=dict)
 
     @property
@@ -96,6 +101,14 @@ class Bench:
     def lengths(self) -> np.ndarray:
         """Tokens of each prompt."""
         return np.asarray([len(prompt) for prompt in self.prompts])
+
+    @cached_property
+    def solid(self) -> np.ndarray:
+        """Which tokens write more than blanks, `[V]`."""
+        found = np.zeros(self.run.policy.cfg.rows, bool)
+        written = self.run.tokenizer.token_bytes()
+        found[: len(written)] = [bool(one.strip()) for one in written]
+        return found
 
     def search(self, method: str, budget: int, first: int) -> Found:
         """Search the problems from `first` on, one batch of them."""
@@ -148,6 +161,36 @@ class Bench:
             jax.vmap(jax.random.fold_in, (None, 0))(base, jnp.asarray(rows)),
         )
 
+    def _gold(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens that right solutions end with, `[Q, G]`, and their mask.
+
+        Raises:
+          UserError: the task does not take its own answer, written between tags.
+        """
+        tokenizer = self.run.tokenizer
+        rows = range(first, first + self.batch)
+        examples = [self.examples[min(i, len(self.examples) - 1)] for i in rows]
+        ends = [f"{ANSWER_OPEN}{one.answer}{ANSWER_CLOSE}" for one in examples]
+        whole = [f"{THINK_OPEN}{THINK_CLOSE}{end}" for end in ends]
+        if not all(v.lenient >= 1 for v in self.source.judge(whole, examples)):
+            raise UserError(
+                f"outcome='gold': task {self.source.task.name} does not judge by the "
+                "answer between tags; accepted: outcome='score'"
+            )
+        ids = [[*tokenizer.encode(end), tokenizer.eos_ids[0]] for end in ends]
+        width = max(map(len, ids))
+        there = np.arange(width) >= width - np.asarray([[len(one)] for one in ids])
+        padded = np.zeros(there.shape, np.int32)
+        padded[there] = np.concatenate(ids)
+        return padded, there
+
+    @property
+    def _worth(self) -> Worth:
+        """What the values of trees are."""
+        if self.config.outcome == "gold":
+            return "gold"
+        return "likelihood" if self.scorer is None else "score"
+
     @property
     def _drawing(self) -> Drawing:
         return Drawing(self.config.temperature, 0, self.config.top_p)
@@ -187,7 +230,8 @@ class Bench:
                 f"search: the score of step {step + 1} of problem {first + problem}, "
                 f"candidate {candidate}, is NaN"
             )
-        return searched(beam_solutions(beams), beam_spent(beams), lanes)
+        solutions = without_blank_ends(beam_solutions(beams), self.solid)
+        return searched(solutions, beam_spent(beams), lanes)
 
     def _tree(self, budget: int, first: int) -> Found:
         scorer, scorer_params = self._scoring()
@@ -205,6 +249,7 @@ class Bench:
             max_new_tokens=self.max_new,
             lanes=lanes,
             prior=config.prior,
+            outcome=config.outcome,
             aggregation=self.how,
             pad_id=self.run.tokenizer.pad_id,
         )
@@ -214,9 +259,11 @@ class Bench:
             max_depth=config.max_depth,
             # Scores are chances: siblings that differ by noise stay equal.
             q_transform="min_max" if absolute else "auto",
+            memory_limit_bytes=trees_limit(config.memory_gib),
         )
         params = GuidedParams(self.run.weights, scorer_params, self.ends, self._drawing)
-        result = _tree_jit(model, trees, params, *self._prompts(first))
+        gold = self._gold(first) if config.outcome == "gold" else (None, None)
+        result = _tree_jit(model, trees, params, *self._prompts(first), *gold)
         check_result(result)
         if config.trees:
             self.trees[budget, first] = text_trees(
@@ -225,9 +272,12 @@ class Bench:
                 tokenizer=self.run.tokenizer,
                 source=self.source,
                 method=f"{config.tree}, {budget} simulations, k {config.k}",
+                separator=self.separator,
+                worth=self._worth,
             )
         spent = tree_spent(result, scored=scorer is not None)
-        return searched(tree_solutions(result), spent, lanes)
+        solutions = without_blank_ends(tree_solutions(result), self.solid)
+        return searched(solutions, spent, lanes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -240,8 +290,8 @@ def _beam_jit(models, config, sizes, arrays, ids, mask, keys):  # noqa: ANN001, 
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _tree_jit(model, config, params, ids, mask, keys):  # noqa: ANN001, ANN202
-    problem = model.problem(params, ids, mask)
+def _tree_jit(model, config, params, ids, mask, keys, gold, there):  # noqa: ANN001, ANN202
+    problem = model.problem(params, ids, mask, gold, there)
     result = search(model, params, problem, keys, config)
     # Pages are of no use once the search is over.
     states = result.tree.states._replace(pages=None, scored=None)
@@ -256,9 +306,7 @@ def open_bench(run: Any, config: Any, data: str | None) -> Bench:
         step by step, or a vocabulary that cannot write the separator.
     """
     source = run.source if data is None else run.other_source(data)
-    examples = source.test[: config.n or None]
-    if not examples:
-        raise UserError("nothing to search on: data.test_size is 0")
+    examples = _examples(source, config)
     scorer = open_run(config.prm) if config.prm else None
     if scorer is not None:
         refuse_other_tokenizer(scorer.tokenizer, run.tokenizer, run.run_dir or "policy")
@@ -281,7 +329,23 @@ def open_bench(run: Any, config: Any, data: str | None) -> Bench:
         scorer=scorer,
         table=table,
         ends=step_ends(table, stop_table(written, tokenizer.eos_ids), written),
+        separator=rule.separator,
     )
+
+
+def _examples(source: TextSource, config: Any) -> list[Example]:
+    """Return the problems to search on."""
+    if config.split == "train":
+        there = source.train_size
+        count = min(config.n or there, there or config.n)
+        if not count:
+            raise UserError(
+                "split='train': the task makes problems without end; say how many (n)"
+            )
+        return [source.train_example(i) for i in range(count)]
+    if not source.test:
+        raise UserError("nothing to search on: data.test_size is 0")
+    return source.test[: config.n or None]
 
 
 def _rule(scorer: RewardRun | None, separator: str, task: str) -> StepRule:

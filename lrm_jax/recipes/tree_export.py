@@ -33,14 +33,17 @@ class ExportConfig:
       per_tree: the most rows of one tree, best first; 0 for all.
       wrong_paths: sft: learn the best path even where its answer is known to be
         wrong, or not known to be right.
-      separator: between steps, taken off the steps that are written apart.
+      separator: between steps, taken off the steps that are written apart; None for
+        the tree's own.
+      scored: prm: take values for labels that no verified answer stands behind.
     """
 
     min_visits: int = 2
     margin: float = 0.2
     per_tree: int = 0
     wrong_paths: bool = False
-    separator: str = "\n"
+    separator: str | None = None
+    scored: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what selects nothing or cannot be meant."""
@@ -92,9 +95,17 @@ def dpo_rows(tree: StepTree, cfg: ExportConfig) -> Iterator[Row]:
 def prm_rows(tree: StepTree, cfg: ExportConfig) -> Iterator[Row]:
     """Yield finished paths with the value of every step, in [0, 1].
 
+    Of verified answers only (`lrm search --outcome gold`), unless `scored`: values of
+    a reward model's own scores would teach the next one its mistakes.
+
     A step that was hardly visited ends what is labelled of its path; a terminal one
     has its own reward.
     """
+    if tree.worth != "gold" and not cfg.scored:
+        raise UserError(
+            f"tree of {tree.prompt!r}: its values are by {tree.worth}; step labels need"
+            " those of lrm search --outcome gold, or --scored"
+        )
     seen = set()
     for node in sorted(_ends(tree), key=lambda i: _merit(tree, i), reverse=True):
         labelled = []
@@ -107,7 +118,7 @@ def prm_rows(tree: StepTree, cfg: ExportConfig) -> Iterator[Row]:
         seen.add(labelled[-1])
         yield {
             "prompt": tree.prompt,
-            "completions": [_apart(tree.steps[i], cfg) for i in labelled],
+            "completions": [_apart(tree, i, cfg) for i in labelled],
             "labels": [_probability(tree, i) for i in labelled],
         }
 
@@ -118,7 +129,7 @@ def value_rows(tree: StepTree, cfg: ExportConfig) -> Iterator[Row]:
     for node in sorted(nodes, key=lambda i: (-tree.visits[i], i)):
         yield {
             "prompt": tree.prompt,
-            "completions": [_apart(tree.steps[i], cfg) for i in tree.path(node)],
+            "completions": [_apart(tree, i, cfg) for i in tree.path(node)],
             "value": tree.qvalue(node),
             "visits": tree.visits[node],
         }
@@ -215,5 +226,6 @@ def _probability(tree: StepTree, node: int) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _apart(step: str, cfg: ExportConfig) -> str:
-    return step.removesuffix(cfg.separator)
+def _apart(tree: StepTree, node: int, cfg: ExportConfig) -> str:
+    separator = tree.separator if cfg.separator is None else cfg.separator
+    return tree.steps[node].removesuffix(separator)

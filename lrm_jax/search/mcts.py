@@ -157,7 +157,8 @@ def search_on(
             fresh,
             kept.tree,
         )
-        return run(model, params, begin(tree, config, budgets=budgets), config)
+        state = begin(tree, config, budgets=budgets)._replace(problem=problem)
+        return run(model, params, state, config)
 
     rows = (problem, key_data(keys), kept)
     return on_lanes(

@@ -84,6 +84,7 @@ def test_numbers_that_json_has_not_come_back_as_nan():
         (lambda d: d | {"kind": "run"}, "not a search tree"),
         (lambda d: {k: v for k, v in d.items() if k != "gold"}, "missing ['gold']"),
         (lambda d: d | {"more": 1}, "unknown ['more']"),
+        (lambda d: d | {"worth": "gut"}, "worth 'gut'"),
         (lambda d: d | {"visits": [1]}, "visits has 1 entries, parents 7"),
         (lambda d: d | {"visits": ["x"] * 7}, "invalid literal"),
         (lambda d: d | {"parents": [-1, 5, 0, 1, 1, 2, 3]}, "node 1 has parent 5"),

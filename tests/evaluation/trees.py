@@ -11,6 +11,8 @@ def sum_tree(**changes):
         "prompt": "12+30+5=",
         "gold": "47",
         "method": "puct, 8 simulations",
+        "separator": "\n",
+        "worth": "gold",
         "parents": [-1, 0, 0, 1, 1, 2, 3],
         "steps": ["", "12+30=42\n", "12+30=43\n", "42+5=47\n", "42+5=48\n", "?", "=47"],
         "visits": [8, 5, 2, 3, 1, 1, 1],

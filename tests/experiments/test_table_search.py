@@ -16,7 +16,10 @@ def test_the_table_runs(tmp_path, capsys, monkeypatch):
     table_search.main()
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert len(rows) == 2 + len(table_search.METHODS)  # header and rule
+    # One pass, and votes and best-of-N of two budgets; again, trained on; and guided.
+    assert len(rows) == 2 + (1 + 2 + 2) + (1 + 2) + len(table_search.GUIDED)
+    majority = [row for row in rows if row.startswith("| majority | 8 ")]
+    assert "none as large" in majority[0]
     assert any(line.startswith("paid once: ") for line in lines)
 
 

@@ -9,7 +9,9 @@ import pytest
 from lrm_jax import presets
 from lrm_jax.cli.main import main
 from lrm_jax.config import replace
-from lrm_jax.evaluation.step_tree import read_trees
+from lrm_jax.data.step_files import read_steps
+from lrm_jax.data.tasks.registry import TaskConfig, make_task
+from lrm_jax.evaluation.step_tree import read_trees, write_trees
 from lrm_jax.models.latent import latent_core
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
@@ -19,7 +21,9 @@ from lrm_jax.recipes.token_run import TokenRun
 from lrm_jax.recipes.token_search import TokenSearchConfig
 from lrm_jax.recipes.token_search_run import open_bench
 from lrm_jax.recipes.token_search_vote import verdicts
+from lrm_jax.steps import StepRule, tokenize_steps
 from lrm_jax.types import UserError
+from tests.evaluation.trees import sum_tree
 
 LATENT = {
     "data.train_size": 32, "data.test_size": 3, "model.d_model": 8, "model.n_heads": 2,
@@ -141,3 +145,43 @@ def test_lrm_data_trees_reads_what_lrm_search_writes(boards, tmp_path, capfd):
     nodes = sum(len(tree) - 1 for tree in trees)
     assert len(out.read_text(encoding="utf-8").splitlines()) == nodes
     assert f"{nodes} rows of 3 trees" in capfd.readouterr().out
+
+
+def test_verified_trees_say_so_and_reward_what_is_right(policy, tmp_path):
+    path = tmp_path / "trees.jsonl"
+    policy.search(
+        methods=("mcts",), outcome="gold", split="train", n=3, trees=str(path), **TEXT
+    )
+    trees = list(read_trees(path))
+    assert [tree.worth for tree in trees] == ["gold"] * 3
+    assert [tree.separator for tree in trees] == [","] * 3
+    assert [tree.prompt for tree in trees] == [
+        policy.source.train_example(i).prompt for i in range(3)
+    ]
+    ends = [(t, i) for t in trees for i, r in enumerate(t.right) if r is not None]
+    assert ends
+    for tree, node in ends:
+        assert tree.rewards[node] == float(tree.right[node])
+
+
+def test_labels_of_a_tree_are_read_as_steps(policy, tmp_path):
+    """What is exported has no separator inside a step: a reward model learns it."""
+    path, out = tmp_path / "trees.jsonl", tmp_path / "labels.jsonl"
+    steps = [step.replace("\n", ",") for step in sum_tree().steps]
+    write_trees(path, [sum_tree(steps=steps, separator=",")])
+    assert main(["data", "trees", "prm", str(path), str(out)]) == 0
+    tokenizer = make_task(TaskConfig(name="arithmetic")).tokenizer()
+    rule = StepRule(",", last="text")
+    for record in read_steps(out)[0]:
+        found = tokenize_steps(tokenizer.encode, record.prompt, record.steps, rule)
+        assert len(found.ends) == len(record.labels) > 1
+
+
+def test_trees_that_cannot_be_kept_or_do_not_fit_are_refused(policy, latent, tmp_path):
+    for run in (policy, latent):
+        with pytest.raises(UserError, match="is no folder"):
+            run.search(methods=("mcts",), trees=str(tmp_path / "none" / "x.jsonl"))
+    with pytest.raises(UserError, match="memory_limit_bytes"):
+        policy.search(methods=("mcts",), memory_gib=1e-6, **TEXT)
+    with pytest.raises(UserError, match="say how many"):
+        policy.search(methods=("one_pass",), split="train")

@@ -115,3 +115,19 @@ def test_nothing_to_export_and_wrong_options_are_refused(tmp_path):
         ExportConfig(min_visits=0)
     with pytest.raises(UserError, match="--margin nan"):
         ExportConfig(margin=float("nan"))
+
+
+def test_labels_need_verified_answers_or_a_word_for_it():
+    tree = sum_tree(worth="score")
+    with pytest.raises(UserError, match="by score; step labels need those of lrm"):
+        rows("prm", tree)
+    assert rows("prm", tree, scored=True) == rows("prm")
+    assert rows("value", tree) == rows("value")
+
+
+def test_steps_lose_the_separator_that_the_search_had():
+    steps = [step.replace("\n", ",") for step in sum_tree().steps]
+    tree = sum_tree(steps=steps, separator=",")
+    assert rows("prm", tree)[0]["completions"] == ["12+30=42", "42+5=47", "=47"]
+    kept = rows("prm", tree, separator="")[0]["completions"]
+    assert kept == ["12+30=42,", "42+5=47,", "=47"]
