@@ -24,7 +24,7 @@ from lrm_jax.recipes.policy_config import not_identity as policy_not_identity
 from lrm_jax.recipes.policy_config import run_id as policy_run_id
 from lrm_jax.recipes.policy_state import eval_params, full_weights, trained_part
 from lrm_jax.recipes.registry import Recipe
-from lrm_jax.recipes.samples import SampleLog, eval_records
+from lrm_jax.recipes.samples import eval_records
 from lrm_jax.recipes.token_run import open_run
 from lrm_jax.training import loop
 from lrm_jax.training.progress import Style, check_style
@@ -104,10 +104,11 @@ def make_evaluate(run: GrpoRun) -> loop.EvaluateFn:
 
     def measure(state: TrainState) -> dict[str, float]:
         metrics, greedy = evaluation.measure(full_weights(eval_params(state)))
-        if run.run_dir is not None and cfg.samples_every:
-            step = int(state.step)
+        step = int(state.step)
+        samples = run.samples(step) if cfg.samples_every else None
+        if samples is not None:
             records = eval_records(greedy, run.source, step=step, count=cfg.samples)
-            SampleLog(run.run_dir, step).write(records)
+            samples.write(records)
         return metrics
 
     return measure

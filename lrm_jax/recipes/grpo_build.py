@@ -78,6 +78,18 @@ class GrpoRun(PolicyParts):
     rewarder: Rewarder
     run_dir: str | None = None
     judged_by: Params | None = None
+    _samples: SampleLog | None = dataclasses.field(default=None, init=False, repr=False)
+
+    def samples(self, step: int) -> SampleLog | None:
+        """Return the run's only log of completions; None where it has no folder.
+
+        Args:
+          step: optimizer steps done; what was written after it is dropped when the
+            log is opened, so the first call is the first of a start.
+        """
+        if self._samples is None and self.run_dir is not None:
+            self._samples = SampleLog(self.run_dir, step)
+        return self._samples
 
     def fresh_state(self, key: Key, params: Params | None = None) -> TrainState:
         """Return the state before the first rollout; pure."""
@@ -201,15 +213,13 @@ class Iteration:
             lambda buffer: take_groups(buffer, config.rl.rollout.n_prompts),
             out_shardings=(None, None, waiting),
         )
-        self._samples: SampleLog | None = None
         self._learning: tuple[float, Any] | None = None
 
     def __call__(self, state: TrainState, step: int) -> tuple[TrainState, HostMetrics]:
         """Make and learn from the rollout that begins at `step`."""
         run, rl = self._run, self._run.config.rl
         compiled = compiled_programs()
-        if self._samples is None and run.run_dir is not None:
-            self._samples = SampleLog(run.run_dir, step)
+        run.samples(step)  # a resumed run drops what came after its checkpoint
         host = {} if self._ahead else self._learned(state)
         rolled, groups, valid, drawn, ahead = self._collect(state, step)
         host |= rollout_metrics(rolled)
@@ -306,12 +316,13 @@ class Iteration:
         due = cfg.samples_every and (
             step == 0 or after // cfg.samples_every > step // cfg.samples_every
         )
-        if self._samples is not None and due:
-            run = self._run
+        run = self._run
+        samples = run.samples(step)
+        if samples is not None and due:
             records = sample_records(
                 rolled, run.source, run.config.rl, step=after, groups=cfg.samples
             )
-            self._samples.write(records)
+            samples.write(records)
 
 
 def _landed(state: TrainState) -> TrainState:

@@ -17,7 +17,7 @@ from lrm_jax.config import apply_overrides
 from lrm_jax.evaluation.samples import read_samples
 from lrm_jax.recipes import sweep
 from lrm_jax.recipes.samples import SampleLog
-from lrm_jax.storage import lease
+from lrm_jax.storage import lease, logs
 from lrm_jax.training import manifest
 from lrm_jax.training.checkpoint import list_steps
 from lrm_jax.training.files import as_path
@@ -204,6 +204,21 @@ def test_completions_are_parts_as_well(bucket):
     groups = read_samples(run).groups
     assert [(g.step, len(g.samples)) for g in groups] == [(1, 2), (2, 2), (3, 1)]
     assert groups[-1].samples[0].tokens == ["5"]
+
+
+def test_rollouts_and_evaluations_write_one_log_of_completions(bucket):
+    run = f"{bucket.url}/runs/both"
+    words = ("eval.every_steps=1", "train.total_steps=3", "grpo.samples=1")
+    config = apply_overrides(presets.get(GRPO[0]), [*GRPO[1:], *words])
+    found = lrm_jax.train(config, run, progress="off")
+    assert (found["reason"], found["step"]) == ("done", 3)
+    log = logs.read_log(as_path(run) / "samples.jsonl") or b""
+    told = [json.loads(line) for line in log.splitlines()]
+    wrote = [(r["step"], r["split"]) for r in told]
+    assert list(dict.fromkeys(wrote)) == [
+        (step, split) for step in (1, 2, 3) for split in ("train", "eval")
+    ]
+    assert len(bucket.names("runs/both/samples/")) == 6
 
 
 def test_a_table_of_runs_skips_those_that_are_finished(bucket):
