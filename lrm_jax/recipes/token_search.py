@@ -150,8 +150,7 @@ class TokenSearchConfig:
             if beams and number % self.k:
                 raise UserError(
                     f"budget {spelled!r}: a beam of {number} candidates with k={self.k}"
-                    " continuations of a text: accepted: budgets that are a multiple of "
-                    "the continuations"
+                    " continuations; accepted: a multiple of the continuations"
                 )
             found.append(number)
         return found

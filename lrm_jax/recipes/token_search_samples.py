@@ -14,7 +14,7 @@ from lrm_jax.prm.scorer import score_steps
 from lrm_jax.recipes.token_sampler import GREEDY, Sampling
 from lrm_jax.recipes.token_search_found import Found
 from lrm_jax.search.guided_answers import Solution
-from lrm_jax.steps import find_step_ends
+from lrm_jax.steps import StepTable, find_step_ends
 from lrm_jax.types import UserError
 
 _SAMPLES_MOST = 2**12
@@ -43,7 +43,7 @@ def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
     found = sampler.collect(decoding)
     rows = [ids[:n].tolist() for ids, n in zip(found.ids, found.length, strict=True)]
     logps = np.asarray(found.logps).sum(1)
-    parts = [cut_steps(bench, row) for row in rows]
+    parts = [cut_steps(bench.table, row) for row in rows]
     scores: list[list[float]] = [[] for _ in rows]
     scored = np.zeros(len(prompts), np.int64)
     if bench.scorer is not None and not greedy:
@@ -70,13 +70,27 @@ def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
     )
 
 
-def cut_steps(bench: Any, ids: list[int]) -> list[int]:
-    """Return the tokens of each step; what follows the last end is one too."""
-    ends = find_step_ends(ids, 0, bench.table)
-    cuts = [0, *(end + 1 for end in ends)]
-    if cuts[-1] < len(ids):
-        text = any(bool(bench.ends.writes[i]) for i in ids[cuts[-1] :])
-        cuts = [*cuts, len(ids)] if text or len(cuts) == 1 else [*cuts[:-1], len(ids)]
+def closed_ends(
+    table: StepTable, ids: list[int], start: int, *, ended: bool
+) -> list[int]:
+    """Return where steps end in `ids` from `start` on: where each score is read.
+
+    The last step of a text that has ended is read at its last token that writes text
+    where no separator follows, whatever the rule teaches: it holds the answer. One
+    that has not ended is a step only where the rule says so.
+    """
+    last = np.asarray(bool(table.last_is_text) or ended)
+    ends = find_step_ends(ids, start, table._replace(last_is_text=last))
+    # Behind a separator that writes nothing, the text before it is no new step.
+    return ends[:-1] if len(ends) > 1 and ends[-1] < ends[-2] else ends
+
+
+def cut_steps(table: StepTable, ids: list[int]) -> list[int]:
+    """Return the tokens of each step; what writes nothing more belongs to the last."""
+    if not ids:
+        return []
+    ends = closed_ends(table, ids, 0, ended=True)
+    cuts = [0, *(end + 1 for end in ends[:-1]), len(ids)]
     return [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
@@ -84,8 +98,11 @@ def score_texts(
     bench: Any, texts: list[list[int]], starts: list[int]
 ) -> list[list[float]]:
     """Score whole texts by the reward model."""
-    table = bench.table
-    ends = [find_step_ends(t, s, table) for t, s in zip(texts, starts, strict=True)]
+    eos = bench.run.tokenizer.eos_ids
+    ends = [
+        closed_ends(bench.table, text, start, ended=text[-1] in eos)
+        for text, start in zip(texts, starts, strict=True)
+    ]
     width = int(bench.lengths.max()) + bench.max_new
     most = bench.max_new
     ids = np.full((len(texts), width), bench.run.tokenizer.pad_id, np.int32)

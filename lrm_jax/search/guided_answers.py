@@ -113,6 +113,29 @@ def _beam_solution(beams: Beams, d: int, q: int, n: int) -> Solution:
     )
 
 
+def without_blank_ends(
+    found: list[list[Solution]], solid: np.ndarray
+) -> list[list[Solution]]:
+    """Return solutions whose last step says something, as those of a sampled text.
+
+    What a search writes behind the last separator is a step of its own; where that is
+    the end token, or blanks, it belongs to the step before.
+
+    Args:
+      found: of each problem.
+      solid: `[V]` bool, tokens that write more than blanks.
+    """
+
+    def one(solution: Solution) -> Solution:
+        ids, steps, scores = solution.ids, solution.steps, solution.scores
+        while scores and not solid[ids[sum(steps[:-1]) :]].any():
+            steps = [*steps[:-2], sum(steps[-2:])]
+            scores = scores[:-1]
+        return solution._replace(steps=steps, scores=scores)
+
+    return [[one(solution) for solution in solutions] for solutions in found]
+
+
 class Spent(NamedTuple):
     """What a search has cost, a problem each `[Q]`; prompts are not counted.
 

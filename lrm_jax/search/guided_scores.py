@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from lrm_jax.prm.scorer import ScoringModel
 from lrm_jax.prm.semantics import score
-from lrm_jax.search.guided_steps import StepEnds, Steps, score_places
+from lrm_jax.search.guided_steps import STEP, StepEnds, Steps, score_places
 from lrm_jax.types import Array, Params
 
 
@@ -52,6 +52,9 @@ def score_steps_on(
 ) -> tuple[Array, Any]:
     """Score one step of each text.
 
+    A step is read where its separator ends, and one without, as an answer's last is,
+    at its last token that writes text: as `token_search_samples.closed_ends` has it.
+
     Args:
       scorer: of steps.
       cache: of M lanes that have read their texts, with C slots to spare.
@@ -74,6 +77,7 @@ def score_steps_on(
         scorer.params, steps.ids, positions, mask, cache, length
     )
     at = score_places(scorer.ends, steps.ids, steps.length)  # [M]
+    at = jnp.where(steps.end == STEP, steps.length - 1, at)  # it may write nothing
     read = jnp.take_along_axis(hidden, jnp.maximum(at, 0)[:, None, None], axis=1)[:, 0]
     found = score(model.semantics, model.read(scorer.params, read))
     return jnp.where(at >= 0, found, before.astype(found.dtype)), cache

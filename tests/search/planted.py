@@ -87,7 +87,7 @@ class _Letters:
         return BYTES
 
 
-POLICY, SCORER = TablePolicy(), TruthScorer()
+POLICY, SCORER, LETTERS = TablePolicy(), TruthScorer(), _Letters()
 
 
 def table(chances=(0.5, 0.3, 0.2), end=ENDS_AFTER):
@@ -103,7 +103,7 @@ def table(chances=(0.5, 0.3, 0.2), end=ENDS_AFTER):
 
 def ends(rule=None):
     rule = rule or StepRule(separator=";", last="text")
-    return step_ends(step_table(_Letters(), rule), stop_table(BYTES, [END]), BYTES)
+    return step_ends(step_table(LETTERS, rule), stop_table(BYTES, [END]), BYTES)
 
 
 def prompts(letters):
