@@ -21,6 +21,7 @@ class Found(NamedTuple):
       lane_steps: calls of the policy with one token a lane.
       lane_tokens: tokens that took a lane for such a call.
       lanes: of such a call.
+      scoring_s: seconds in which whole texts were scored, once all were written.
     """
 
     solutions: list[list[Solution]]
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     lane_steps: int
     lane_tokens: int
     lanes: int
+    scoring_s: float = 0.0
 
     @property
     def lane_use(self) -> float:
@@ -48,6 +50,7 @@ class Found(NamedTuple):
             sum(part.lane_steps for part in parts),
             sum(part.lane_tokens for part in parts),
             parts[0].lanes,
+            sum(part.scoring_s for part in parts),
         )
 
 
