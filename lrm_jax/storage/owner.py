@@ -13,6 +13,10 @@ class Owner(Protocol):
         """Whether another process has taken the folder over."""
         ...
 
+    def confirm(self) -> None:
+        """Raise where another process has taken the folder over."""
+        ...
+
     def settle(self) -> None:
         """Store what was logged so far; raise where the folder is lost."""
         ...

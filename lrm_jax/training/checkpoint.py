@@ -53,13 +53,11 @@ class CheckpointConfig:
         for name, least in (("every_steps", 0), ("every_s", 0), ("keep", 1)):
             value = getattr(self, name)
             if not value >= least:
-                raise UserError(
-                    f"checkpoint.{name} is {value!r}; accepted: {least} or more"
-                )
+                accepted = f"accepted: {least} or more"
+                raise UserError(f"checkpoint.{name} is {value!r}; {accepted}")
         if self.best_mode not in ("max", "min"):
-            raise UserError(
-                f"checkpoint.best_mode is {self.best_mode!r}; accepted: max, min"
-            )
+            accepted = "accepted: max, min"
+            raise UserError(f"checkpoint.best_mode is {self.best_mode!r}; {accepted}")
 
 
 class StepInfo(NamedTuple):
@@ -189,9 +187,8 @@ class Checkpointer:
             "metric_mode": self.cfg.best_mode,
             "leaves": {"/".join(name): trees.describe(x) for name, x in leaves.items()},
         }
-        tree = trees.nest(
-            {name: trees.key_to_data(leaf) for name, leaf in leaves.items()}
-        )
+        data = {name: trees.key_to_data(leaf) for name, leaf in leaves.items()}
+        tree = trees.nest(data)
         try:
             if processes.is_first():
                 self._settle()
@@ -291,9 +288,8 @@ class Checkpointer:
     def _whole(self, step: int) -> int:
         found = self.verify(step)
         if found:
-            raise UserError(
-                f"checkpoint {self._folder / str(step)} cannot be used: {found[0]}"
-            )
+            path = self._folder / str(step)
+            raise UserError(f"checkpoint {path} cannot be used: {found[0]}")
         return step
 
     def _finish(self, step: int, extra: str, body: dict[str, Any]) -> None:
@@ -307,15 +303,16 @@ class Checkpointer:
                 return
             files.write_atomic(path / "extra.json", extra)
             parts = manifest.wait_for_parts(path, jax.process_count() - 1)
-            self._settle()
-            manifest.write(path, {**body, "time": time.time()}, parts)
+            body = {**body, "time": time.time()}
+            manifest.write(path, body, parts, settle=self._settle)
             files.sync_folder(self._folder)
         except Exception as error:
             self._fail(step, error)
             return
         self._bad.discard(step)
         try:
-            self._prune()
+            if not self._is_lost():
+                self._prune()
         except OSError as error:
             self._report(f"an old checkpoint could not be removed: {error}")
 
@@ -345,7 +342,12 @@ class Checkpointer:
             self._owner.settle()
 
     def _is_lost(self) -> bool:
-        return self._owner is not None and self._owner.lost
+        """Whether the checkpoints are another's now, not to be deleted from here."""
+        with contextlib.suppress(UserError):  # raised again when one is saved
+            if self._owner is not None:
+                self._owner.confirm()
+            return False
+        return True
 
     def _prune(self) -> None:
         """Delete what is neither among the newest nor the best."""

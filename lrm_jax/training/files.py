@@ -63,6 +63,20 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write as `write_atomic` does, but on `gs://` only where there is none yet.
+
+    A folder on a disk is held by a lock that cannot be lost.
+
+    Raises:
+      UserError: another process has written it.
+    """
+    if not is_remote(path):
+        write_atomic(path, text)
+    elif gcs.write_if(path, text.encode(), 0) is None:
+        raise UserError(f"{path} is there already: another process writes this run")
+
+
 def append_line(path: Path, line: str) -> None:
     """Append a whole line or nothing."""
     data = line.encode()

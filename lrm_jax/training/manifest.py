@@ -12,7 +12,7 @@ the first one puts the parts together.
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,8 +32,17 @@ def write(
     folder: files.Path,
     body: dict[str, Any],
     parts: Sequence[Mapping[str, Any]] = (),
+    *,
+    settle: Callable[[], None] = lambda: None,
 ) -> None:
-    """Hash what `parts` do not list, put it on the disk, then close the list."""
+    """Hash what `parts` do not list, put it on the disk, then close the list.
+
+    Hashing may take minutes, so `settle` is called after it: what it raises leaves
+    the list open.
+
+    Raises:
+      UserError: on `gs://`, another process has closed it meanwhile.
+    """
     listed = {name: entry for part in parts for name, entry in part.items()}
     rest = [
         path
@@ -43,7 +52,8 @@ def write(
         and path.relative_to(folder).as_posix() not in listed
     ]
     listed.update(_hashed(folder, rest))
-    files.write_atomic(folder / NAME, _sealed({**body, "files": listed}))
+    settle()
+    files.write_new(folder / NAME, _sealed({**body, "files": listed}))
     for part in folder.glob(f"*{PART}"):
         files.remove_file(part)
 

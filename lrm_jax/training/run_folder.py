@@ -86,10 +86,14 @@ class RunFolder:
                 self._parts = logs.BackgroundLog(self.path / METRICS)
             self._parts.append(json_line(record))
 
-    def settle(self) -> None:
-        """Store what was logged so far; raise where the folder is lost."""
+    def confirm(self) -> None:
+        """Raise where another process has taken the folder over."""
         if self._lock is not None:
             self._lock.confirm()
+
+    def settle(self) -> None:
+        """Store what was logged so far; raise where the folder is lost."""
+        self.confirm()
         if self._parts is not None:
             with files.user_errors(f"metrics of {self.path} cannot be written"):
                 self._parts.flush()

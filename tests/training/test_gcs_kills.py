@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from lrm_jax.storage import lease
-from lrm_jax.training import files
-from lrm_jax.training.checkpoint import Checkpointer, list_steps, verify
+from lrm_jax.training import files, manifest
+from lrm_jax.training.checkpoint import (
+    CheckpointConfig,
+    Checkpointer,
+    list_steps,
+    verify,
+)
 from lrm_jax.training.run_folder import open_run
 from lrm_jax.types import UserError
 from tests.storage.fake_gcs import Refused
@@ -51,6 +56,75 @@ def test_who_lost_the_folder_closes_no_checkpoint(bucket, monkeypatch):
         folder.log({"step": 3})
     folder.close()
     assert "run/.lock" in bucket.names() and not bucket.names("run/metrics/")
+
+
+def hash_and_then(monkeypatch, act):
+    """Have something happen once the files of the next save are hashed."""
+    real = manifest._hashed
+
+    def hashed(*args):
+        found = real(*args)
+        monkeypatch.setattr(manifest, "_hashed", real)
+        act()
+        return found
+
+    monkeypatch.setattr(manifest, "_hashed", hashed)
+
+
+def test_a_folder_lost_while_it_was_hashed_is_left_alone(bucket, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 600.0)  # paused: it renews nothing
+    folder = open_run(f"{bucket.url}/run", {"a": 1})
+    saver = Checkpointer(folder.checkpoints, owner=folder)
+
+    def take_over():
+        bucket.put("run/.lock", b'{"holder": "another"}')
+        monkeypatch.setattr(lease, "LEASE_S", 0.0)
+
+    hash_and_then(monkeypatch, take_over)
+    saver.save(1, STATE)
+    with pytest.raises(UserError, match="checkpoint 1 could not.*held by another now"):
+        saver.wait()
+    assert bucket.names("run/checkpoints/1/state/")
+    assert "run/checkpoints/1/manifest.json" not in bucket.names()
+    folder.close()
+
+
+def test_another_writers_manifest_is_not_replaced(bucket, monkeypatch):
+    saver = Checkpointer(f"{bucket.url}/run/checkpoints")
+    name, kept = "run/checkpoints/1/manifest.json", []
+    hash_and_then(monkeypatch, lambda: bucket.put(name, b"{}"))
+    monkeypatch.setattr(
+        saver, "_fail", lambda step, error: kept.append((error, bucket.objects[name]))
+    )
+    saver.save(1, STATE)
+    saver.wait()
+    ((error, found),) = kept
+    assert "manifest.json is there already: another process" in str(error)
+    assert found.data == b"{}"
+
+
+def test_who_lost_the_folder_prunes_nothing(bucket, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 600.0)
+    folder = open_run(f"{bucket.url}/run", {"a": 1})
+    saver = Checkpointer(folder.checkpoints, CheckpointConfig(keep=1), owner=folder)
+    saver.save(1, STATE)
+    saver.wait()
+
+    def take_over(method, name_of_bucket, name):
+        if "checkpoints/2/manifest.json" in name:
+            server().watch = lambda *_: None
+            bucket.put("run/.lock", b'{"holder": "another"}')
+            bucket.put("run/checkpoints/3/extra.json", b"{}")  # half-written, its
+            monkeypatch.setattr(lease, "LEASE_S", 0.0)
+
+    server().watch = take_over
+    saver.save(2, STATE)
+    saver.wait()
+    assert [i.step for i in saver.list_steps()] == [1, 2, 3]
+    with pytest.raises(UserError, match="held by another now"):
+        saver.save(3, STATE)
+    assert bucket.names("run/checkpoints/3/")
+    folder.close()
 
 
 def test_a_store_that_is_away_ends_a_save_and_not_the_folder(bucket):
