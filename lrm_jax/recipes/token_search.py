@@ -237,7 +237,7 @@ def _result(
     if bench.scorer is not None and method not in ("one_pass", "majority"):
         scored = float(np.mean(found.scored))
     else:
-        scored = 0.0
+        scored, time_s = 0.0, time_s - found.scoring_s
     return MethodResult(
         method=method,
         budget=budget,

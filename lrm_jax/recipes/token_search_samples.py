@@ -3,6 +3,7 @@
 """Whole solutions, sampled side by side and scored: what votes and best-of-N need."""
 
 import functools
+import time
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ from lrm_jax.search.guided_answers import Solution
 from lrm_jax.steps import StepTable, find_step_ends
 from lrm_jax.types import UserError
 
+_SCORED_MOST = 256
+"""Rows that the reward model scores in one call, at most."""
 _SAMPLES_MOST = 2**12
 """Sequence ids that a problem has to itself: its samples are nested over budgets."""
 
@@ -46,11 +49,14 @@ def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
     parts = [cut_steps(bench.table, row) for row in rows]
     scores: list[list[float]] = [[] for _ in rows]
     scored = np.zeros(len(prompts), np.int64)
+    start = time.perf_counter()  # what was decoded is on the host by now
     if bench.scorer is not None and not greedy:
         texts = [[*prompts[i // budget], *row] for i, row in enumerate(rows)]
         starts = [len(prompts[i // budget]) for i in range(len(rows))]
-        scores = score_texts(bench, texts, starts)
+        most = min(bench.batch * budget, _SCORED_MOST)
+        scores = score_texts(bench, texts, starts, rows=most)
         scored = np.asarray(found.length).reshape(-1, budget).sum(1)
+    scoring_s = time.perf_counter() - start
     solutions = [
         Solution(row, steps, one, float(logp), 0, 0.0)
         for row, steps, one, logp in zip(rows, parts, scores, logps, strict=True)
@@ -67,6 +73,7 @@ def sample(bench: Any, budget: int, first: int, *, greedy: bool) -> Found:
         steps,
         int(np.maximum(length - 1, 0).sum()),
         lanes,
+        scoring_s,
     )
 
 
@@ -95,9 +102,12 @@ def cut_steps(table: StepTable, ids: list[int]) -> list[int]:
 
 
 def score_texts(
-    bench: Any, texts: list[list[int]], starts: list[int]
+    bench: Any, texts: list[list[int]], starts: list[int], *, rows: int = 0
 ) -> list[list[float]]:
-    """Score whole texts by the reward model."""
+    """Score whole texts by the reward model, `rows` in a call (0: all).
+
+    The last call is padded: one program serves all batches of a budget.
+    """
     eos = bench.run.tokenizer.eos_ids
     ends = [
         closed_ends(bench.table, text, start, ended=text[-1] in eos)
@@ -105,22 +115,24 @@ def score_texts(
     ]
     width = int(bench.lengths.max()) + bench.max_new
     most = bench.max_new
-    ids = np.full((len(texts), width), bench.run.tokenizer.pad_id, np.int32)
+    size = rows or max(len(texts), 1)
+    total = -(-len(texts) // size) * size
+    ids = np.full((total, width), bench.run.tokenizer.pad_id, np.int32)
     mask = np.zeros(ids.shape, bool)
-    places = np.full((len(texts), most), -1, np.int32)
+    mask[:, 0] = True  # a row of padding alone would have nothing to attend to
+    begins = np.zeros(total, np.int32)
+    begins[: len(starts)] = starts
+    places = np.full((total, most), -1, np.int32)
     for i, (text, found) in enumerate(zip(texts, ends, strict=True)):
         ids[i, : len(text)], mask[i, : len(text)] = text, True
         places[i, : len(found)] = found[:most]
-    scores = _score_jit(
-        bench.scorer.scorer,
-        bench.scorer.params,
-        ids,
-        mask,
-        places,
-        np.asarray(starts, np.int32),
-    )
-    check_scores(scores, jnp.asarray(places >= 0), "reward model")
-    found = np.asarray(scores)
+    scorer, arrays = bench.scorer, (ids, mask, places, begins)
+    scores = [
+        _score_jit(scorer.scorer, scorer.params, *(x[i : i + size] for x in arrays))
+        for i in range(0, total, size)
+    ]
+    found = np.concatenate([np.asarray(one) for one in scores])
+    check_scores(jnp.asarray(found), jnp.asarray(places >= 0), "reward model")
     return [found[i, : len(one)].tolist() for i, one in enumerate(ends)]
 
 
