@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -165,6 +166,26 @@ def show_count(done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
         print(f"\r{done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """What runs and how far it is, on standard error: a line a pass, or a bar."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        """Show at most so often where nobody looks on."""
+        self._every_s = every_s
+        self._last = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` problems of a pass are through."""
+        text = f"{what}: {done}/{total}"
+        if sys.stderr.isatty():
+            end = "\n" if done >= total else ""
+            print(f"\r{text}", end=end, file=sys.stderr, flush=True)
+            return
+        if done >= total or time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
 
 
 def say_inherited(asked: Any, resolved: Any, overrides: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from lrm_jax.cli.common import DONE, FAILED, Outcome, UsageError, table
+from lrm_jax.cli.common import DONE, FAILED, Outcome, Progress, UsageError, table
 
 NAME = "data"
 SUMMARY = "build a data set, seeded; check one; learn from searches; label steps"
@@ -173,6 +173,6 @@ def _steps(args: argparse.Namespace) -> Outcome:
     run = load(args.run)
     if not isinstance(run, TokenRun):
         raise UserError(f"{args.run}: no token policy, so it writes no steps")
-    data = label_run(run, args.out, config, data=args.data)
+    data = label_run(run, args.out, config, data=args.data, progress=Progress())
     shown = [[k, v] for k, v in data.items() if k != "settings"]
     return Outcome(data, table(["what", "value"], shown))

@@ -9,11 +9,9 @@ token policy it is candidates (votes, beams) or simulations (mcts) of a prompt.
 """
 
 import argparse
-import sys
-import time
 from typing import Any
 
-from lrm_jax.cli.common import Outcome, table, warning_of
+from lrm_jax.cli.common import Outcome, Progress, table, warning_of
 
 NAME = "search"
 SUMMARY = "search at test time: accuracy against compute, method by method"
@@ -64,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="M",
         help="by spaces or commas. latent: one_pass, best_q, mode, weighted, residual, "
-        "first_halt, augment, mcts. policy: one_pass, majority, weighted, best_of_n, "
-        "beam, dvts, lookahead, mcts. samples: majority, weighted, best_of_n, "
-        "weighted_logprob, best_of_n_logprob, pass",
+        "first_halt (time_s is of all segments), augment, mcts. policy: one_pass, "
+        "majority, weighted, best_of_n, beam, dvts, lookahead, mcts. samples: "
+        "majority, weighted, best_of_n, weighted_logprob, best_of_n_logprob, pass",
     )
     add(
         "--budget",
@@ -304,23 +302,3 @@ def _words(given: str | list[str] | None) -> list[str]:
     """Return words that stand between spaces or commas."""
     texts = [given] if isinstance(given, str) else given or []
     return [word for text in texts for word in text.split(",") if word]
-
-
-class Progress:
-    """What runs and how far it is, on standard error: a line a pass, or a bar."""
-
-    def __init__(self, every_s: float = 10.0) -> None:
-        """Show at most so often where nobody looks on."""
-        self._every_s = every_s
-        self._last = time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that `done` of `total` problems of a pass are through."""
-        text = f"{what}: {done}/{total}"
-        if sys.stderr.isatty():
-            end = "\n" if done >= total else ""
-            print(f"\r{text}", end=end, file=sys.stderr, flush=True)
-            return
-        if done >= total or time.monotonic() - self._last >= self._every_s:
-            self._last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)

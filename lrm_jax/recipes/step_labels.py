@@ -107,10 +107,13 @@ def label_run(
       progress: called with (what runs, prefixes done, prefixes).
 
     Returns:
-      {rows, steps, right, tokens, completions, refused, disagreed, out, settings}.
+      {rows, steps, right, tokens, read_tokens, completions, refused, disagreed, out,
+      settings}: `tokens` were written, `read_tokens` are of the prompts and prefixes
+      that they were written behind, each read once for all its completions.
 
     Raises:
-      UserError: no problem, or no solution that could be cut into steps.
+      UserError: no problem, one that leaves no room to write, or no solution that
+        could be cut into steps.
     """
     source = run.source if data is None else run.other_source(data)
     try:
@@ -134,6 +137,7 @@ def label_run(
         "steps": sum(len(row["steps"]) for row in rows),
         "right": float(np.mean([row["right"] for row in rows])),
         "tokens": writer.tokens,
+        "read_tokens": writer.read_tokens,
         "completions": writer.written,
         **counts,
         "out": out,

@@ -17,6 +17,7 @@ from lrm_jax.search.guided_steps import ANSWER, Drawing, StepWriter
 from lrm_jax.search.labels import answer_ends, complete
 from lrm_jax.search.labels_omega import Prefix, Rollout
 from lrm_jax.steps import StepRule, find_step_ends, step_table
+from lrm_jax.types import UserError
 
 
 class Completer:
@@ -26,6 +27,7 @@ class Completer:
       rule: how steps are told apart.
       tokenizer: of the run.
       tokens: written so far.
+      read_tokens: of the prompts and prefixes read so far, each once a prefix asked.
       written: completions so far.
     """
 
@@ -49,7 +51,7 @@ class Completer:
         writes = jnp.asarray([len(one) > 0 for one in written])
         self._ends = answer_ends(stop_table(written, self.tokenizer.eos_ids), writes)
         self._calls = 0
-        self.tokens = self.written = 0
+        self.tokens = self.read_tokens = self.written = 0
 
     @property
     def max_new(self) -> int:
@@ -102,14 +104,21 @@ class Completer:
         before = [[t for step in steps for t in step] for steps, _, _ in prefixes]
         texts = [[*a, *b] for a, b in zip(prompts, before, strict=True)]
         width = self._run.policy.cfg.max_seq_len - 1
-        width = min(width, _rounded(max(map(len, texts))))
+        longest = max(map(len, texts))
+        if longest > width:
+            raise UserError(
+                f"a problem and its steps take {longest} tokens, which leaves no room "
+                f"to write in max_seq_len={width + 1}; accepted: up to {width}"
+            )
+        width = min(width, _rounded(longest))
         ids = np.full((size, width), self.tokenizer.pad_id, np.int32)
         mask, room = np.zeros(ids.shape, bool), np.zeros(size, np.int32)
         mask[:, 0] = True
         place = np.zeros(size, np.int32)
         for i, text in enumerate(texts):
             ids[i, : len(text)], mask[i, : len(text)] = text, True
-            room[i] = self.max_new - len(before[i])
+            written = self.max_new - len(before[i])
+            room[i] = min(written, self._run.policy.cfg.max_seq_len - len(text))
             place[i] = first + i
         steps = _complete_jit(
             self._run.policy,
@@ -124,6 +133,7 @@ class Completer:
         said, length, end = (np.asarray(x) for x in steps)
         rows = len(prefixes) * count
         self.tokens += int(length.sum())
+        self.read_tokens += sum(map(len, texts))
         self.written += rows
         tokens = [said[r, : length[r]].tolist() for r in range(rows)]
         ended = [bool(end[r] == ANSWER) for r in range(rows)]

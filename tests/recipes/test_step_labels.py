@@ -15,6 +15,7 @@ from lrm_jax.data.step_formats import read_plain
 from lrm_jax.models.policy import token_policy
 from lrm_jax.models.policy_config import PolicyConfig
 from lrm_jax.recipes.step_labels import StepLabelConfig, label_run
+from lrm_jax.recipes.step_labels_write import Completer
 from lrm_jax.recipes.token_run import TokenRun
 from lrm_jax.steps import StepRule, join_steps
 from lrm_jax.types import UserError
@@ -55,7 +56,18 @@ def test_rows_are_what_training_reads(run, tmp_path):
     )
     again = label_run(run, str(tmp_path / "again.jsonl"), CONFIG)
     assert again["tokens"] == found["tokens"] > 0
+    assert again["read_tokens"] == found["read_tokens"] >= 5 * len("12+34=")
     assert (tmp_path / "again.jsonl").read_text() == out.read_text()
+
+
+def test_prompts_and_prefixes_that_are_read_again_count_again(run):
+    writer = Completer(run, run.source, CONFIG, None)
+    example = run.source.train_example(0)
+    prompt = len(writer.encode(example))
+    writer([((), example, 0), (((5, 6), (7,)), example, 0)], 2, "completions")
+    assert writer.read_tokens == prompt + prompt + 3
+    writer([((), example, 0)], 2, "completions")
+    assert writer.read_tokens == 3 * prompt + 3
 
 
 def test_the_command_line_labels(run, tmp_path, monkeypatch, capfd):
@@ -63,7 +75,9 @@ def test_the_command_line_labels(run, tmp_path, monkeypatch, capfd):
     out = str(tmp_path / "steps.jsonl")
     told = ["n=5", "solutions=4", "completions=2", "batch=8"]
     assert main(["data", "steps", "RUN", out, *told, "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
+    printed = capfd.readouterr()
+    assert "solutions: 5/5" in printed.err
+    found = json.loads(printed.out)
     assert found["rows"] == len((tmp_path / "steps.jsonl").read_text().splitlines()) > 3
     assert main(["data", "steps", "RUN", out, "method=best"]) == 2
     assert "expected one of" in capfd.readouterr().err
@@ -87,6 +101,10 @@ def test_what_cannot_be_labelled_is_refused(run, tmp_path):
         StepLabelConfig(method="mcts")  # pyright: ignore
     with pytest.raises(UserError, match="completions=0"):
         StepLabelConfig(completions=0)
+    model = replace(run.config.model, max_seq_len=4)
+    short = TokenRun(replace(run.config, model=model), run.weights)
+    with pytest.raises(UserError, match="leaves no room to write in max_seq_len=4"):
+        label_run(short, str(tmp_path / "steps.jsonl"), CONFIG)
     frozen = jax.tree.map(jnp.zeros_like, run.weights)
     never = TokenRun(run.config, frozen)  # writes padding for ever
     config = replace(CONFIG, temperature=0.0)
