@@ -35,18 +35,19 @@ SMOKE = {
 
 def one_seed(seed: int, folder: Path, args: argparse.Namespace) -> dict:
     """Train, unless the run is there, and search; the result is kept."""
-    kept = folder / f"search_{args.methods.replace(',', '_')}.json"
+    kept = folder / kept_name(args)
     if kept.is_file():
         return json.loads(kept.read_text())
     config = replace(
         presets.search_latent_sudoku6(),
         {"seed": seed, "data.seed": seed} | (SMOKE if args.scale == "smoke" else {}),
     )
-    lrm_jax.train(config, str(folder / "run"), progress="plain")
+    where = str(folder / ("run" if args.scale == "full" else f"run_{args.scale}"))
+    lrm_jax.train(config, where, progress="plain")
     say = lambda what, done, n: print(
         f"seed {seed}: {what}: {done}/{n}", file=sys.stderr
     )
-    found = lrm_jax.load(str(folder / "run")).search(
+    found = lrm_jax.load(where).search(
         methods=tuple(args.methods.split(",")),
         k=args.k,
         budgets=(args.k * args.depth,),
@@ -56,6 +57,13 @@ def one_seed(seed: int, folder: Path, args: argparse.Namespace) -> dict:
     )
     kept.write_text(json.dumps(found, default=str))
     return found
+
+
+def kept_name(args: argparse.Namespace) -> str:
+    """Return the file of a result: one for each setting that it depends on."""
+    methods = args.methods.replace(",", "_")
+    plan = f"k{args.k}_depth{args.depth}_sigma{args.sigma:g}"
+    return f"search_{methods}_{plan}_{args.scale}.json"
 
 
 def arm(found: dict, method: str, budget: int) -> dict:

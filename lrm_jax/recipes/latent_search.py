@@ -247,6 +247,8 @@ def _noise_rows(
         spent = float(found.spent[rule][:, here].mean())
         right = found.right[rule][:, here]
         rows.append(bench.row(rule, budget, right, spent, k, found.time_s, **shared))
+        if rule == "first_halt":  # counted to where it stops; time_s is of all
+            rows[-1].extra["segments_run"] = float(k * depth)
     if not last:
         return rows, {}
     grid = [_grid_entry(bench, found, i, *point) for i, point in enumerate(points)]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table and the benchmark of latent search."""
 
+import argparse
 import json
 import sys
 
@@ -21,7 +22,7 @@ def test_the_table_of_stored_searches(tmp_path, monkeypatch, capsys):
         folder = tmp_path / f"seed{seed}"
         folder.mkdir()
         text = stored(0.6, 0.7, 0.8 + 0.01 * seed)
-        (folder / "search_best_q.json").write_text(text)
+        (folder / "search_best_q_k16_depth4_sigma0.3_full.json").write_text(text)
     words = ["table", "--root", str(tmp_path), "--methods", "best_q"]
     monkeypatch.setattr(sys, "argv", words)
     table_latent_search.main()
@@ -33,6 +34,15 @@ def test_the_table_of_stored_searches(tmp_path, monkeypatch, capsys):
     )
     assert lines[2].startswith("| one_pass | 4 | 60.0 |")
     assert lines[3].startswith("| one_pass_all | 64 | 70.0 |")
+
+
+def test_a_search_of_other_settings_has_another_file():
+    settings = {"methods": "best_q,mode", "k": 16, "depth": 4, "sigma": 0.3}
+    settings["scale"] = "full"
+    others = {"methods": "mode", "k": 4, "depth": 8, "sigma": 0.1, "scale": "smoke"}
+    ways = [settings, *(settings | {key: other} for key, other in others.items())]
+    names = [table_latent_search.kept_name(argparse.Namespace(**way)) for way in ways]
+    assert len(set(names)) == 6
 
 
 @pytest.mark.nightly

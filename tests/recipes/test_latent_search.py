@@ -87,6 +87,8 @@ def test_equal_budgets_cost_equal_flops(found):
     segment = found.report["settings"]["segment_flops"]
     assert rows["one_pass", 12].flops - rows["one_pass", 3].flops == 9 * segment
     assert rows["first_halt", 12].extra["segments"] <= 12
+    assert rows["first_halt", 12].extra["segments_run"] == 12
+    assert "segments_run" not in rows["best_q", 12].extra
 
 
 def test_one_clean_trajectory_is_one_pass_of_the_evaluation(run, found):
