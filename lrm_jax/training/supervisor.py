@@ -168,6 +168,20 @@ class _Supervisor:
         except files.StoreAwayError:
             return None  # asked again in a moment
 
+    def told(self) -> Failure | None:
+        """Return what the child itself left; None where nobody knows."""
+        try:
+            return first_error.of(self.run_dir, self.start, self.process)
+        except files.StoreAwayError:
+            return None
+
+    def tell(self, failure: Failure) -> None:
+        """Leave a record; a store that is away takes nothing from how it ended."""
+        try:
+            first_error.write(self.run_dir, self.start, failure)
+        except files.StoreAwayError as error:
+            print(f"the failure is not noted: {error}", file=sys.stderr)
+
     def cause(self) -> Failure | None:
         """Return what failed first; wait for who was lost to say why, not for long."""
         end = time.monotonic() + _GRACE_S
@@ -181,13 +195,13 @@ class _Supervisor:
         """Say how it ended."""
         code = self.child.returncode
         # What the child itself left a record of it has told.
-        said = first_error.of(self.run_dir, self.start, self.process)
+        said = self.told()
         asked = code in (0, 143) or self.asked == signal.SIGINT
         first = self.first_failure()
         # Who was lost may be told by others before this one notices.
         if self.start and not (asked or self.killed) and (not first or first.lost):
             own = first_error.of_code(self.process, code)
-            first_error.write(self.run_dir, self.start, own)
+            self.tell(own)
         failure = self.cause()
         if failure is not None and code != 0:
             told = said is not None and said.line == failure.line

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lrm_jax.training import distributed, first_error, supervisor
+from lrm_jax.training import distributed, files, first_error, supervisor
 from lrm_jax.training.first_error import Failure
 from lrm_jax.types import UserError
 
@@ -75,6 +75,19 @@ def test_a_child_that_said_nothing_is_named_by_its_code(tmp_path):
 def test_a_child_that_was_aborted_lost_another(tmp_path):
     ended = supervisor.supervise(child("import os; os.abort()"), str(tmp_path))
     assert ended.code == 1 and "process 0: lost another process" in ended.line
+
+
+@pytest.mark.parametrize("code", [0, 2, 143])
+def test_a_store_that_is_away_changes_no_ending(tmp_path, monkeypatch, code):
+    def away(*args):
+        raise files.StoreAwayError("away")
+
+    for name in ("of", "first", "write"):
+        monkeypatch.setattr(first_error, name, away)
+    ended = supervisor.supervise(
+        child(f"import sys; print('{{}}'); sys.exit({code})"), str(tmp_path)
+    )
+    assert (ended.code, ended.output, ended.line) == (code, b"{}\n", "")
 
 
 def test_records_of_another_start_mean_nothing(tmp_path):
