@@ -161,13 +161,20 @@ def _name(first: int, last: int) -> str:
 class PartLog:
     """Writes a log on `gs://` as numbered parts; the only writer of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, confirm: Callable[[], None] | None = None) -> None:
         """Go on after the parts that are there.
 
         Args:
           path: as of a file, `.../metrics.jsonl`.
+          confirm: raises where this process may not write the log any more. With it
+            a part that came from elsewhere (a former writer's last, sent late) is
+            passed; without it that is an error.
         """
         self._folder = Path(parts_folder(path))
+        self._confirm = confirm
+        self._list()
+
+    def _list(self) -> None:
         self._spans = in_order(list(gcs.sizes_below(self._folder)))
 
     def write(self, text: str) -> None:
@@ -178,11 +185,18 @@ class PartLog:
         """
         # Before the write: what fails here is tried again with the same lines.
         self._merge()
-        number = self._spans[-1][1] + 1 if self._spans else 1
-        path = self._folder / _name(number, number)
-        if gcs.write_if(path, text.encode(), 0) is None:
-            raise UserError(f"{path} is there already: another process writes this run")
-        self._spans.append((number, number))
+        for attempt in range(_TRIES):
+            number = self._spans[-1][1] + 1 if self._spans else 1
+            path = self._folder / _name(number, number)
+            if gcs.write_if(path, text.encode(), 0) is not None:
+                self._spans.append((number, number))
+                return
+            if self._confirm is None or attempt == _TRIES - 1:
+                raise UserError(
+                    f"{path} is there already: another process writes this run"
+                )
+            self._confirm()
+            self._list()
 
     def _merge(self) -> None:
         """Make one of the last parts, where enough of one size have come together."""
@@ -201,9 +215,9 @@ class PartLog:
 class BackgroundLog:
     """A `PartLog` that costs its caller nothing: a thread writes every 2 s."""
 
-    def __init__(self, path: Path) -> None:
-        """Go on after the parts that are there."""
-        self._log = PartLog(path)
+    def __init__(self, path: Path, confirm: Callable[[], None] | None = None) -> None:
+        """Go on after the parts that are there; `confirm` as of a `PartLog`."""
+        self._log = PartLog(path, confirm)
         self._lines: list[str] = []
         self._error: Exception | None = None
         self._urgent = self._closed = False

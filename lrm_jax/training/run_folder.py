@@ -83,7 +83,7 @@ class RunFolder:
                 files.append_line(self.path / METRICS, json_line(record))
                 return
             if self._parts is None:
-                self._parts = logs.BackgroundLog(self.path / METRICS)
+                self._parts = logs.BackgroundLog(self.path / METRICS, self.confirm)
             self._parts.append(json_line(record))
 
     def confirm(self) -> None:

@@ -115,6 +115,27 @@ def test_a_second_writer_is_noticed(path):
     assert logs.read_log(path) == steps(1)
 
 
+def test_a_late_part_of_a_former_writer_is_passed(path):
+    asked = []
+    owner = logs.PartLog(path, lambda: asked.append(True))
+    owner.write(line(1))
+    logs.PartLog(path).write(line(9))
+    owner.write(line(2))
+    owner.write(line(3))
+    assert logs.read_log(path) == steps(1, 9, 2, 3) and asked == [True]
+
+
+def test_who_lost_the_log_writes_nothing_more(path):
+    def lost():
+        raise UserError("held by another")
+
+    former = logs.PartLog(path, lost)
+    logs.PartLog(path).write(line(1))
+    with pytest.raises(UserError, match="held by another"):
+        former.write(line(9))
+    assert logs.read_log(path) == steps(1)
+
+
 def test_a_reader_survives_a_merge_under_its_hands(bucket, path, monkeypatch):
     log = logs.PartLog(path)
     for step in (1, 2):
