@@ -75,7 +75,11 @@ def rows_spec(count: int) -> P:
 
 
 def on_parts(
-    function: Callable[[Whole, Rows], Out], whole: Whole, rows: Rows, specs: Any, out: P
+    function: Callable[[Whole, Rows], Out],
+    whole: Whole,
+    rows: Rows,
+    specs: Any,
+    out: Any,
 ) -> Out:
     """Return `function(whole, rows)` under `shard_map`, batch axes manual.
 
@@ -86,7 +90,7 @@ def on_parts(
       whole: pytree that each part gets whole along the batch axes.
       rows: pytree of what is split.
       specs: of `rows`, or of a prefix of that tree: see `rows_spec`.
-      out: of everything that the function returns.
+      out: of everything that the function returns, or a tree of such.
     """
     if mesh_parts() == 1:
         return function(whole, rows)

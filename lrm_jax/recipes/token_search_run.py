@@ -17,6 +17,7 @@ from lrm_jax.data.verify.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THI
 from lrm_jax.evaluation.step_tree import StepTree, Worth
 from lrm_jax.prm.aggregate import aggregate
 from lrm_jax.prm.semantics import Aggregation, default_aggregation
+from lrm_jax.reasoning.shards import batch_parts
 from lrm_jax.reasoning.stops import stop_table
 from lrm_jax.recipes.prm_run import RewardRun, open_run, refuse_other_tokenizer
 from lrm_jax.recipes.search_memory import trees_limit
@@ -212,7 +213,7 @@ class Bench:
             lookahead=self.config.lookahead if method == "lookahead" else 0,
             aggregation=self.how,
         )
-        rows = self.batch * budget
+        rows = self.batch // batch_parts(self.batch) * budget  # of a part
         lanes = min(self.config.lanes or rows, rows)
         sizes = (self.step_tokens, lanes, self.run.tokenizer.pad_id)
         beams = _beam_jit(

@@ -16,9 +16,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from lrm_jax.prm.aggregate import aggregate
 from lrm_jax.prm.semantics import Aggregation
+from lrm_jax.reasoning.shards import on_parts, rows_spec
 from lrm_jax.search.guided_scores import (
     StepScorer,
     begin_scoring,
@@ -40,6 +42,8 @@ from lrm_jax.search.guided_steps import (
     write_steps,
 )
 from lrm_jax.search.lookahead import look_ahead
+from lrm_jax.search.tree import key_data
+from lrm_jax.search.tree import node_keys as node_keys_of
 from lrm_jax.types import Array, Key, UserError
 
 
@@ -100,7 +104,8 @@ class Beams(NamedTuple):
       logp: `[D, Q, N]` of the step.
       generated: `[Q]` int32, tokens written, lookahead included.
       scored: `[Q]` int32, tokens the reward model read, prompts not counted.
-      lane_steps: `[]` int32, calls of the policy with one token a lane.
+      lane_steps: `[]` int32, calls of the policy with one token a lane, all parts' of
+        a mesh.
       lane_tokens: `[]` int32, tokens that took a lane for a step.
     """
 
@@ -146,7 +151,9 @@ def beam_search(
     """Search the solutions of every prompt.
 
     Pure, to be jitted with `config` and the models static. A problem's candidates are
-    a function of its prompt, its key and its path.
+    a function of its prompt, its key and its path. Under a mesh that splits batches
+    each part searches its own problems, in `writer.lanes` lanes of its own; where they
+    do not divide, every part searches all.
 
     Args:
       writer: of steps.
@@ -159,13 +166,36 @@ def beam_search(
       limits: `[Q]` int32, tokens of each problem's solutions at most, where that is
         less than `config.max_new_tokens`.
     """
-    state = _begin(writer, scorer, prompt_ids, prompt_mask, keys, config)
-    if limits is not None:
+    if limits is None:
+        limits = jnp.full(len(prompt_ids), config.max_new_tokens, jnp.int32)
+
+    def part(whole: tuple, rows: tuple) -> Beams:
+        """Search the problems of one part of the mesh."""
+        (policy, ends), (reward, places), drawing = whole
+        write = writer._replace(params=policy, ends=ends)
+        read = scorer._replace(params=reward, ends=places)
+        ids, mask, data, limits = rows
+        state = _begin(write, read, ids, mask, node_keys_of(data), config)
         left = jnp.repeat(jnp.minimum(limits, config.max_new_tokens), config.kept)
         state = state._replace(left=left, alive=left > 0)
-    goes_on = lambda now: (now.round < config.rounds) & now.alive.any()
-    one = lambda now: _round(writer, scorer, drawing, config, now)
-    return jax.lax.while_loop(goes_on, one, state).beams
+        goes_on = lambda now: (now.round < config.rounds) & now.alive.any()
+        one = lambda now: _round(write, read, drawing, config, now)
+        beams = jax.lax.while_loop(goes_on, one, state).beams
+        steps, tokens = beams.lane_steps[None], beams.lane_tokens[None]
+        return beams._replace(lane_steps=steps, lane_tokens=tokens)
+
+    models = (writer.params, writer.ends), (scorer.params, scorer.ends)
+    whole = (*models, jax.tree.map(jnp.asarray, drawing))
+    rows = (prompt_ids, prompt_mask, key_data(keys), limits)
+    split = rows_spec(len(prompt_ids))
+    by_round: Any = P(None, *split)
+    specs = Beams(*[by_round] * len(Beams._fields))
+    flat: Any = dict.fromkeys(
+        ("generated", "scored", "lane_steps", "lane_tokens"), split
+    )
+    beams = on_parts(part, whole, rows, split, specs._replace(**flat))
+    steps, tokens = jnp.sum(beams.lane_steps), jnp.sum(beams.lane_tokens)
+    return beams._replace(lane_steps=steps, lane_tokens=tokens)
 
 
 def _begin(

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrm_jax import sharding
+from lrm_jax.cost import hlo
 from lrm_jax.search.beam import BeamConfig, beam_search
 from lrm_jax.search.guided_scores import StepScorer
 from lrm_jax.search.guided_steps import ANSWER, Drawing, StepWriter
@@ -183,3 +185,27 @@ def test_lanes_change_nothing():
 def test_sizes_that_do_not_divide_are_refused(n, m):
     with pytest.raises(UserError, match="multiple of the continuations"):
         BeamConfig(n, m)
+
+
+def test_8_devices_find_the_same_and_send_nothing_over_the_batch():
+    config = BeamConfig(4, 2, rounds=3, max_new_tokens=6)
+    ids, mask = planted.prompts([A, B, C, A, B, C, A, A])
+    keys = jax.vmap(jax.random.key)(jnp.arange(8, dtype=jnp.uint32))
+    args = (planted.table(), planted.ends()), ids, mask, keys, Drawing()
+    whole = _search(*args, config=config)
+    mesh = sharding.make_mesh(sharding.MeshConfig(8))
+    with sharding.use_mesh(mesh):
+        compiled = _search.lower(*args, config=config).compile()
+        split = jax.device_get(compiled(*args))
+    program = hlo.parse(compiled.as_text())
+    sends = ("all-", "collective-", "reduce-scatter", "ragged-")
+    sent = {
+        name: [one.op for one in inside.values() if one.op.startswith(sends)]
+        for name, inside in program.computations.items()
+    }
+    # Two counts are added up once the loops are over; nothing else is sent at all.
+    assert 1 <= len(sent.pop(program.entry)) <= 2
+    assert not any(sent.values())
+    for name in set(whole._fields) - {"lane_steps"}:
+        np.testing.assert_array_equal(getattr(whole, name), getattr(split, name), name)
+    assert split.lane_steps >= whole.lane_steps
