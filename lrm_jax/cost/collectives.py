@@ -128,9 +128,8 @@ def _collective(
 ) -> Collective:
     op = _kind(instruction.op) or ""
     sizes = hlo.array_bytes(instruction.shape)
-    if instruction.op.endswith("-start"):  # (operands, results, ...)
-        halves = sizes[: 2 * max(len(instruction.operands), 1)]
-        sizes = halves[len(halves) // 2 :]
+    if instruction.op.endswith("-start"):
+        sizes = _results(instruction)
     whole, groups = sum(sizes), device_groups(instruction.attributes, axes)
     group = len(groups[0]) if groups else math.prod(axes.values())
     if op == "reduce-scatter":
@@ -151,6 +150,18 @@ def _collective(
         open_loop=run.open_loop,
         source=_source(instruction),
     )
+
+
+def _results(start: hlo.Instruction) -> list[int]:
+    """Bytes of the arrays that a collective begun here results in.
+
+    The shape is (operands, results, ...); an all-reduce's has the results alone.
+    """
+    sizes = hlo.array_bytes(start.shape)
+    if start.op == "all-reduce-start":
+        return sizes
+    count = max(len(start.operands), 1)
+    return sizes[count : 2 * count] or sizes
 
 
 def _share(op: str, group: int) -> float:

@@ -3,13 +3,13 @@
 """Compiled programs as text: instructions, and how often each of them runs.
 
 XLA prints a loop's body once, and TPU text states no trip counts: they come from the
-constant that a loop's condition compares with.
+constant that a loop's condition compares with, and from what its body adds.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 _ITEM_BITS = {
@@ -194,21 +194,21 @@ def trip_count(
 ) -> tuple[int, bool]:
     """Return how often a loop's body runs, and whether data can end it earlier.
 
-    The one integer constant of its condition, less where the counter begins. A
+    The one integer constant of its condition, less where the counter begins, over
+    what the body adds to it: XLA unrolls loops (windowed einsums) by two. A
     condition that compares with no constant, or looks at more than a counter (the
     end depends on data), takes `while_bound`.
 
     Raises:
-      UnknownTrips: it has no constant, or several.
+      UnknownTrips: it has no constant, or several, or where its counter begins or
+        what a turn adds to it cannot be read.
     """
     condition = loop.called()["condition"][0]
+    inside = list(_with_fused(program, condition))
     limits = {
-        int(i.inside)
-        for i in _with_fused(program, condition)
-        if i.op == "constant" and _INTEGER.match(i.shape)
+        int(i.inside) for i in inside if i.op == "constant" and _INTEGER.match(i.shape)
     }
-    reads = {i.op for i in _with_fused(program, condition)}
-    by_data = bool(reads & {"and", "or", "reduce", "custom-call", "all-reduce"})
+    by_data = any(i.op in _BY_DATA for i in inside)
     if by_data or len(limits) != 1:
         if while_bound is not None:
             return while_bound, True
@@ -216,27 +216,106 @@ def trip_count(
         raise UnknownTrips(
             f"loop {loop.name}: its condition has {shown}; state the recipe's bound"
         )
-    first = _first_value(program, within, loop, condition)
-    return max(limits.pop() - first, 0), False
+    counter = _counter(program, loop, condition)
+    first = _first_value(program, within, loop, counter)
+    step = _step(program, loop, counter)
+    limit = limits.pop()
+    if any(re.search(r"direction=[LG]E", i.attributes) for i in inside):
+        limit += 1 if step > 0 else -1
+    return max(-((first - limit) // step), 0), False
 
 
-def _first_value(program: Program, within: str, loop: Instruction, cond: str) -> int:
-    """What the counter begins with; 0 where the text does not tell."""
-    lines = program.computations[cond].values()
-    counters = [
+_BY_DATA = frozenset({"and", "or", "reduce", "custom-call", "all-reduce"})
+"""Operations in a condition that look at more than a counter."""
+
+
+def _counter(program: Program, loop: Instruction, condition: str) -> int:
+    """Place of a loop's counter in what the loop carries."""
+    found = {
         int(match.group(1))
-        for i in lines
+        for i in program.computations[condition].values()
         if i.op == "get-tuple-element" and _INTEGER.match(i.shape)
         if (match := _INDEX.search(i.attributes))
-    ]
-    scope = program.computations[within]
-    start = scope.get(loop.operands[0])
-    if len(counters) != 1 or start is None or start.op != "tuple":
-        return 0
-    first = scope.get(start.operands[counters[0]])
-    while first is not None and first.op in ("copy", "bitcast"):
-        first = scope.get(first.operands[0])
-    return int(first.inside) if first is not None and first.op == "constant" else 0
+    }
+    if len(found) != 1:
+        raise UnknownTrips(
+            f"loop {loop.name}: its condition reads {len(found)} counters, not one"
+        )
+    return found.pop()
+
+
+def _first_value(program: Program, within: str, loop: Instruction, place: int) -> int:
+    """What the counter begins with."""
+    unknown: _Given = lambda number, path: None
+    found = _value(program, within, loop.operands[0], (place,), unknown)
+    if found is None or found.times:
+        raise UnknownTrips(f"loop {loop.name}: where its counter begins is not told")
+    return found.plus
+
+
+def _step(program: Program, loop: Instruction, place: int) -> int:
+    """What a turn adds to the counter."""
+    body = loop.called()["body"][0]
+    counter: _Given = lambda number, path: _Line(1, 0) if path == (place,) else None
+    found = _value(program, body, program.root(body).name, (place,), counter)
+    if found is None or found.times != 1 or not found.plus:
+        raise UnknownTrips(
+            f"loop {loop.name}: what a turn adds to its counter is not told"
+        )
+    return found.plus
+
+
+class _Line(NamedTuple):
+    """`times` the counter of a loop, and a constant."""
+
+    times: int
+    plus: int
+
+
+_Given = Callable[[int, tuple[int, ...]], _Line | None]
+"""Value of a computation's parameter by its number and places in nested tuples."""
+
+_SAME = frozenset({"copy", "copy-start", "copy-done", "bitcast", "opt-barrier"})
+
+
+def _value(
+    program: Program, within: str, name: str, path: tuple[int, ...], given: _Given
+) -> _Line | None:
+    """Return an integer as a line in the counter; None where it is none.
+
+    Args:
+      program: parsed.
+      within: computation.
+      name: instruction.
+      path: places in the tuples it returns, outermost first.
+      given: values of the computation's parameters.
+    """
+    here = program.computations[within][name]
+    of = lambda operand, path=(): _value(program, within, operand, path, given)
+    if here.op == "parameter":
+        return given(int(here.inside), path)
+    if here.op == "get-tuple-element":
+        index = _INDEX.search(here.attributes)
+        return of(here.operands[0], (int(index.group(1)), *path)) if index else None
+    if here.op == "tuple":
+        return of(here.operands[path[0]], path[1:]) if path else None
+    if here.op in _SAME:
+        return of(here.operands[0], path)
+    if here.op in ("fusion", "call"):
+        (inner,) = next(iter(here.called().values()))
+        argument: _Given = lambda number, path: of(here.operands[number], path)
+        return _value(program, inner, program.root(inner).name, path, argument)
+    if path or not _INTEGER.match(here.shape):
+        return None
+    if here.op == "constant":
+        return _Line(0, int(here.inside))
+    if here.op in ("add", "subtract"):
+        left, right = map(of, here.operands)
+        if left is None or right is None:
+            return None
+        sign = 1 if here.op == "add" else -1
+        return _Line(left.times + sign * right.times, left.plus + sign * right.plus)
+    return None
 
 
 def _with_fused(program: Program, name: str) -> Iterator[Instruction]:

@@ -45,6 +45,9 @@ def roofline(
       memory_bytes: between a device and its memory.
       collectives: what a device sends.
       links: see `axis_links`.
+
+    Raises:
+      ValueError: it sends to other slices, at a rate that nobody says.
     """
     share = chip.devices_per_chip
     seconds = {
@@ -53,8 +56,9 @@ def roofline(
     }
     for one in collectives:
         if one.axis == DCN:
-            rate = chip.dcn_bandwidth or 0.0
-            name = "dcn"
+            if chip.dcn_bandwidth is None:
+                raise ValueError(f"{chip.name}: no rate between slices is known")
+            rate, name = chip.dcn_bandwidth, "dcn"
         else:
             # Over several axes: all their links at once.
             used = sum(links.get(axis, 0) for axis in one.axis.split("+"))

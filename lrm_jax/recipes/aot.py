@@ -77,11 +77,16 @@ def on_mesh(config: Any, one: Slice, slices: int, mesh: MeshConfig | None) -> An
     """Return the config with a mesh over all devices of the slices.
 
     Raises:
-      UserError: the mesh has another number of devices, or the config cannot run
-        on it.
+      UserError: the mesh has another number of devices, the config cannot run on
+        it, or nobody says how fast the chip's slices are joined.
     """
     if slices < 1:
         raise UserError(f"--slices {slices}: expected 1 or more")
+    if slices > 1 and one.chip.dcn_bandwidth is None:
+        raise UserError(
+            f"--slices {slices}: how fast the network between slices of "
+            f"{one.chip.name} is, its page does not say; expected 1"
+        )
     devices = one.devices * slices
     wanted = mesh or config.mesh
     sizes = mesh_sizes(wanted, devices)

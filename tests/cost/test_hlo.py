@@ -79,6 +79,68 @@ def test_a_loop_runs_from_its_first_value_to_its_limit():
     assert list(hlo.executions(program)) == [("main", 1, False), ("body", 6, False)]
 
 
+NEXT = "%next = s32[] add(%i, %one)"
+FUSED = """%step (p.8: bf16[6,16,8], i.8: s32[]) -> (bf16[6,16,8], s32[]) {
+  %p.8 = bf16[6,16,8]{2,1,0} parameter(0)
+  %i.8 = s32[] parameter(1)
+  %three = s32[] constant(3)
+  %i.9 = s32[] add(%three, %i.8)
+  ROOT %both = (bf16[6,16,8]{2,1,0}, s32[]) tuple(%p.8, %i.9)
+}
+
+%body ("""
+
+
+@pytest.mark.parametrize(
+    ("changes", "turns"),
+    [
+        ({"%first = s32[] constant(2)": "%first = s32[] constant(0)"}, 8),
+        ({"%one = s32[] constant(1)": "%one = s32[] constant(2)"}, 3),
+        ({"%one = s32[] constant(1)": "%one = s32[] constant(4)"}, 2),  # 2, 6
+        (
+            {
+                NEXT: "%second = s32[]{:T(128)} add(%i, %one)\n"
+                "  %same = s32[] copy(%second)\n"
+                "  %next = s32[] add(%one, %same)"
+            },
+            3,
+        ),
+        (
+            {
+                "%body (": FUSED,
+                NEXT: "%f = (bf16[6,16,8], s32[]) fusion(%w, %i), calls=%step\n"
+                "  %next = s32[] get-tuple-element(%f), index=1",
+            },
+            2,  # 2, 5
+        ),
+        ({"direction=LT": "direction=LE"}, 7),
+        ({"constant(8)": "constant(1)"}, 0),
+    ],
+)
+def test_a_loops_turns_by_its_step(changes, turns):
+    text = TEXT
+    for before, after in changes.items():
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    program = hlo.parse(text)
+    assert list(hlo.executions(program)) == [("main", 1, False), ("body", turns, False)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (NEXT, "%next = s32[] multiply(%i, %one)", "what a turn adds"),
+        (NEXT, "%next = s32[] add(%i, %i)", "what a turn adds"),
+        (NEXT, "%next = s32[] copy(%i)", "what a turn adds"),
+        ("%first = s32[] constant(2)", "%first = s32[] parameter(1)", "begins"),
+    ],
+)
+def test_a_loop_whose_counter_cannot_be_read_is_refused(before, after, message):
+    program = hlo.parse(TEXT.replace(before, after))
+    with pytest.raises(hlo.UnknownTrips, match=message):
+        list(hlo.executions(program))
+
+
 def test_a_loop_that_ends_by_data_needs_a_bound():
     text = TEXT.replace(
         "ROOT %lt = pred[] compare(%i.2, %limit), direction=LT",
@@ -88,7 +150,7 @@ def test_a_loop_that_ends_by_data_needs_a_bound():
     with pytest.raises(hlo.UnknownTrips, match="loop: its condition has 8; state"):
         list(hlo.executions(hlo.parse(text)))
     program = hlo.parse(text)
-    assert ("body", 31, True) in hlo.executions(program, while_bound=31)
+    assert ("body", 31, True) in list(hlo.executions(program, while_bound=31))
     found = read_collectives(program, AXES, while_bound=31)
     assert all(one.open_loop for one in found)
     text = TEXT.replace("constant(8)", "parameter(1)")
@@ -119,6 +181,30 @@ def test_collectives_of_a_shard_map_share_a_channel():
         if row["op"] == "all-gather"
     ]  # fmt: skip
     assert gathers["count"] == 3 * 6
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        ("(f32[50]{0}, f32[100]{0}) all-reduce-start(%a, %b)", 600),
+        ("f32[50]{0} all-reduce-start(%a)", 200),
+        ("(f32[25]{0}, f32[50]{0}) all-gather-start(%a)", 200),
+        (
+            "((f32[25]{0}, f32[50]{0}), (f32[50]{0}, f32[100]{0})) "
+            "all-gather-start(%a, %b)",
+            600,
+        ),
+        (
+            "(f32[50]{0}, f32[50]{0}, u32[], u32[]) collective-permute-start(%a)",
+            200,
+        ),
+    ],
+)
+def test_what_is_begun_counts_its_results(line, whole):
+    line = f"{line}, channel_id=7, replica_groups={{{{0,1}},{{2,3}},{{4,5}},{{6,7}}}}"
+    text = TEXT.replace("  %first =", f"  %started = {line}\n  %first =")
+    (found,) = [c for c in read_collectives(hlo.parse(text), AXES) if c.count == 1]
+    assert found.whole_bytes == whole
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,13 @@ def test_meshes_of_a_sweep_use_all_devices():
     assert all(m.data % 2 == 0 for m in meshes(16, slices=2))
 
 
+def test_slices_joined_at_an_unknown_rate_are_refused():
+    config, mesh = presets.get("hrm_sudoku"), MeshConfig(data=8)
+    assert on_mesh(config, find_slice("v5e:2x2"), 2, mesh).mesh.data == 8
+    with pytest.raises(UserError, match="--slices 2: how fast .* v4 is"):
+        on_mesh(config, find_slice("v4:2x2x1"), 2, mesh)
+
+
 def test_slices_divide_the_data_axis():
     config, one = presets.get("hrm_sudoku"), find_slice("v5e:2x4")
     assert on_mesh(config, one, 2, None).mesh == MeshConfig(16, 1, 1)
