@@ -67,7 +67,7 @@ def prepare(folder: Path, smoke: bool) -> dict[str, float]:
     step = layers_flops(model, rows, length) + head_flops(model, rows * length)
     spent = {
         "label_tokens": told["tokens"],
-        "label_flops": float(told["tokens"] * token),
+        "label_flops": float((told["tokens"] + told["read_tokens"]) * token),
         "reward_flops": float(aot_prm.step_flops(learner) * learner.train.total_steps),
     }
     more = (spent["label_flops"] + spent["reward_flops"]) / formulas.trained(step)
